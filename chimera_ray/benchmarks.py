@@ -1,0 +1,92 @@
+"""Benchmark files as the user names them: JSONL or Parquet, read once, checked by content."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chimera_ray.errors import ConfigError
+
+Items = dict[str, str]
+
+
+class Benchmark(BaseModel):
+    """One benchmark file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(min_length=1)
+    """what rejected rows are told"""
+    path: str
+    """on storage that every node sees"""
+    column: str = "problem"
+    """the column, or JSON key, that holds the item's text"""
+    id_column: str | None = None
+    """the column that names the item; None counts them from 0"""
+    format: Literal["jsonl", "parquet"] | None = None
+    """None: by the file's ending"""
+
+
+def read_items(benchmarks: Sequence[Benchmark]) -> Items:
+    """Benchmarks → item id (`name/id`) → text, in the files' order.
+
+    Raises:
+        ConfigError: a file cannot be read, or holds no such column; says which and what it holds.
+    """
+    items: Items = {}
+    for benchmark in benchmarks:
+        for place, row in enumerate(_rows(benchmark)):
+            for column in filter(None, (benchmark.column, benchmark.id_column)):
+                if column not in row:
+                    has = ", ".join(sorted(row))
+                    raise ConfigError(
+                        f"benchmark {benchmark.name}: row {place} of {benchmark.path} has no "
+                        f"column {column}; it has {has:.200}"
+                    )
+            item = row[benchmark.id_column] if benchmark.id_column else place
+            items[f"{benchmark.name}/{item}"] = str(row[benchmark.column])
+    return items
+
+
+def _rows(benchmark: Benchmark) -> list[dict[str, Any]]:
+    path = Path(benchmark.path).expanduser()
+    kind = benchmark.format or {".jsonl": "jsonl", ".parquet": "parquet"}.get(path.suffix)
+    if kind is None:
+        raise ConfigError(f"benchmark {benchmark.name}: set format, {path.name} does not tell it")
+    try:
+        rows = _read_jsonl(path) if kind == "jsonl" else _read_parquet(path, benchmark)
+    except (OSError, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or str(exc).splitlines()[0]
+        raise ConfigError(f"benchmark {benchmark.name}: cannot read {path}: {why}") from None
+    if not rows:
+        raise ConfigError(f"benchmark {benchmark.name}: {path} holds no items")
+    return rows
+
+
+def _read_jsonl(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError:
+                raise ValueError(f"line {number} is not JSON") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number} is not a JSON object")
+            rows.append(row)
+    return rows
+
+
+def _read_parquet(path: Path, benchmark: Benchmark) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise FileNotFoundError(2, "No such file or directory")
+    file = pq.ParquetFile(path)
+    wanted = [benchmark.column, *filter(None, [benchmark.id_column])]
+    has = [name for name in wanted if name in file.schema_arrow.names]
+    rows: list[dict[str, Any]] = file.read(columns=has or None).to_pylist()
+    return rows

@@ -1,0 +1,145 @@
+"""One run, whole: judge, carry, account, publish. What `jobs/build_dataset.py` calls."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from secrets import token_hex
+
+import yaml
+from pydantic import BaseModel
+
+from chimera_ray.account import Account, RoleAccount, account_for, paid_by
+from chimera_ray.audit import Audit, audit_of
+from chimera_ray.config import Config
+from chimera_ray.drive import Watch, drive
+from chimera_ray.frontier import Standing, walk
+from chimera_ray.graph import Graph
+from chimera_ray.ledger.compact import compact
+from chimera_ray.ledger.index import PartLostError
+from chimera_ray.ledger.store import Store
+from chimera_ray.publish import Published, publish
+from chimera_ray.runners import Carrier
+
+PACKAGES = ("chimera-ray", "ray", "pyarrow", "pydantic", "hydra-core", "reasoning-gym")
+
+
+class Manifest(BaseModel):
+    """What the run's folder says once the run is done; written last."""
+
+    recipe: str
+    run: str
+    fingerprint: str
+    execution: str
+    started_at: str
+    finished_at: str
+    elapsed_s: float
+    models: dict[str, str]
+    account: Account
+    paid_by_this_execution: dict[str, RoleAccount]
+    benchmarks: list[str]
+    audit: Audit | None
+    published: Published | None
+    commit: str | None
+    versions: dict[str, str]
+
+
+def new_run_id() -> str:
+    """A name for this execution, unlike any other."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{token_hex(4)}"
+
+
+def build(
+    config: Config, graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch
+) -> Manifest:
+    """A configuration and its graph → a ledger worked off, a published data set, a manifest.
+
+    Raises:
+        ChimeraError: the run cannot go on; everything that was done is in the ledger.
+    """
+    began = time.time()
+    folder = f"runs/{graph.run_name}"
+    resolved = config.model_dump(mode="json")
+    store.write_text(f"{folder}/config.yaml", yaml.safe_dump(resolved, sort_keys=False))
+    while True:
+        drive(graph, store, carrier, run_id, watch)
+        try:
+            standings = list(walk(graph, store, run_id))
+            account = account_for(standings, store)
+            paid = paid_by(run_id, [standing.folder for standing in standings], store)
+            published = publish(config, graph, store, standings, account)
+            audit = audit_of(standings)
+            break
+        except PartLostError:  # a part proved corrupt: its rows are done again
+            continue
+    for standing in standings:
+        compact(store, standing.folder)
+    finished = time.time()
+    manifest = Manifest(
+        recipe=graph.recipe,
+        run=graph.run_name,
+        fingerprint=graph.fingerprint,
+        execution=run_id,
+        started_at=_iso(began),
+        finished_at=_iso(finished),
+        elapsed_s=round(finished - began, 3),
+        models=models_of(config),
+        account=account,
+        paid_by_this_execution=paid,
+        benchmarks=benchmarks_of(graph),
+        audit=audit,
+        published=published,
+        commit=_commit(),
+        versions=_versions(),
+    )
+    store.write_text(f"{folder}/manifest.json", manifest.model_dump_json(indent=2))
+    return manifest
+
+
+def preview(
+    config: Config, graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch
+) -> list[Standing]:
+    """A configuration → the standings of a few rows at each stage, worked off in the ledger."""
+    max_rows = config.runtime.preview_rows
+    drive(graph, store, carrier, run_id, watch, max_rows)
+    return list(walk(graph, store, run_id, max_rows))
+
+
+def models_of(config: Config) -> dict[str, str]:
+    """A configuration → the model that plays each role."""
+    return {role: config.models.of(role).name for role in type(config.models).model_fields}
+
+
+def benchmarks_of(graph: Graph) -> list[str]:
+    """A graph → the names of the benchmarks that its problems are held against."""
+    named = [getattr(node.params, "benchmarks", ()) for node in graph.nodes]
+    return [benchmark.name for found in named for benchmark in found]
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with a mark if files differ from it; None outside a checkout."""
+
+    def git(*words: str) -> str:
+        command: Sequence[str] = ("git", "-C", str(Path(__file__).parent), *words)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+
+    try:
+        return git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,129 @@
+"""A run from start to end: fold, carry, look again, until nothing is left to be done.
+
+Correctness rests on the ledger alone: whatever a carrier loses on the way is still to be done when
+the driver looks again, and whatever it does twice counts once.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from chimera_ray.errors import ChimeraError
+from chimera_ray.frontier import Inputs, Standing, source_of, stand
+from chimera_ray.graph import Graph, Node
+from chimera_ray.ledger.index import PartLostError
+from chimera_ray.ledger.parts import part_name, write_part
+from chimera_ray.ledger.store import Store
+from chimera_ray.runners import Carrier
+from chimera_ray.runners.perform import StageBugError, outputs_of
+from chimera_ray.schemas import Outcome, Record, work_id
+from chimera_ray.stage import Fold, Reject
+
+log = logging.getLogger(__name__)
+
+
+class RunError(ChimeraError):
+    """The run cannot go on: exit code 1."""
+
+
+Watch = Callable[[Sequence[Standing]], None]
+"""told where the stages of a segment stand, before and after each pass"""
+
+
+def drive(
+    graph: Graph,
+    store: Store,
+    carrier: Carrier,
+    run_id: str,
+    watch: Watch,
+    max_rows: int | None = None,
+) -> None:
+    """A graph and a carrier → a ledger in which nothing is left to be done.
+
+    Args:
+        graph: the recipe.
+        store: where its ledger is.
+        carrier: takes rows through stages.
+        run_id: this execution; what failed in it is not tried again by it.
+        watch: told how it goes.
+        max_rows: each stage takes so many rows at most (a preview).
+
+    Raises:
+        RunError: a pass over the ledger brought nothing forward.
+        LedgerError: the ledger cannot be read or written.
+    """
+    inputs = source_of(graph)
+    segments = graph.segments() if max_rows is None else [(node,) for node in graph.nodes]
+    for segment in segments:
+        num_done = -1
+        while True:
+            try:
+                standings = _stand(segment, inputs.sample(max_rows), store, run_id)
+                watch(standings)
+                if not any(len(standing.todo) for standing in standings):
+                    inputs = standings[-1].outputs()
+                    break
+                _require_progress(standings, num_done)
+                num_done = _num_done(standings)
+                if isinstance(segment[0].stage, Fold):
+                    _fold(standings[0], store, run_id)
+                else:
+                    carrier.carry(standings)
+            except PartLostError as exc:
+                log.info("looking again, since %s went while it was in use", exc)
+
+
+def _stand(segment: Sequence[Node], inputs: Inputs, store: Store, run_id: str) -> list[Standing]:
+    standings: list[Standing] = []
+    for node in segment:
+        standings.append(stand(node, inputs, store, run_id))
+        if node is not segment[-1]:
+            inputs = standings[-1].outputs()
+    return standings
+
+
+def _num_done(standings: Sequence[Standing]) -> int:
+    return sum(len(standing.inputs.ids) - len(standing.todo) for standing in standings)
+
+
+def _require_progress(standings: Sequence[Standing], num_done_before: int) -> None:
+    if _num_done(standings) > num_done_before:
+        return
+    stuck = ", ".join(f"{len(s.todo)} of {s.node.name}" for s in standings if len(s.todo))
+    raise RunError(f"a whole pass brought nothing forward; still to be done: {stuck}")
+
+
+def _fold(standing: Standing, store: Store, run_id: str) -> None:
+    """Computes a fold over its whole group and writes what became of each row."""
+    node, inputs = standing.node, standing.inputs
+    if not isinstance(node.stage, Fold):
+        raise StageBugError(f"{node.name} is no fold")
+    payloads: list[str] = [""] * len(inputs.ids)
+    for place, payload in inputs.rows(np.arange(len(payloads))):
+        payloads[place] = payload
+    rows = [node.takes.model_validate_json(payload) for payload in payloads]
+    results = node.stage.run(rows, node.params)
+    if len(results) != len(rows):
+        raise StageBugError(f"{node.name} gave {len(results)} results for {len(rows)} rows")
+    records = [
+        _fold_record(standing.fingerprint, input_id, result, run_id)
+        for input_id, result in zip(inputs.ids, results, strict=True)
+    ]
+    write_part(store, standing.folder, part_name("fold", 0), records)
+
+
+def _fold_record(fingerprint: str, input_id: str, result: object, run_id: str) -> Record:
+    is_reject = isinstance(result, Reject)
+    outcome: Outcome = "rejected" if is_reject else "accepted"
+    return Record(
+        work_id=work_id(fingerprint, input_id),
+        input_id=input_id,
+        outcome=outcome,
+        reason=result.reason if isinstance(result, Reject) else "",
+        detail=result.detail if isinstance(result, Reject) else "",
+        outputs=() if isinstance(result, Reject) else outputs_of([result]),  # type: ignore[list-item]
+        calls=(),
+        run_id=run_id,
+        finished_at=0.0,
+    )

@@ -1,0 +1,72 @@
+"""Every error the package raises on purpose, as one tree.
+
+    ChimeraError
+    ├── ConfigError          the user's input is wrong: nothing was started (exit 2)
+    │   └── GraphError       the recipe's stages, roles or parameters do not fit together
+    ├── LedgerError          the ledger cannot be read or written: the run stops (exit 1)
+    ├── EngineDeadError      a local engine died: its actor must end, so that it is replaced
+    └── RowError             this row is *failed*: we do not know, the next run tries it again
+        ├── ProviderError         the provider said no for good, or for too long
+        │   └── TransientProviderError   worth another attempt, by the one retry policy
+        ├── RefusalError          the model declined to answer
+        ├── TruncatedError        the reply was cut at the token limit
+        └── ParseError            the reply does not say what it was asked to say
+
+Constructors take the message alone, so that every one of them survives pickling.
+"""
+
+
+class ChimeraError(Exception):
+    """Anything this package raises on purpose; its text is meant for the user."""
+
+
+class ConfigError(ChimeraError):
+    """The input is wrong and nothing was started: exit code 2."""
+
+
+class GraphError(ConfigError):
+    """The recipe's stages, roles or parameters do not fit together: exit code 2."""
+
+
+class LedgerError(ChimeraError):
+    """The ledger cannot be read or written, so the run stops: exit code 1."""
+
+
+class EngineDeadError(ChimeraError):
+    """A local engine died; its actor must end, so that it is replaced."""
+
+
+class RowError(ChimeraError):
+    """One row is *failed*: its outcome is unknown and the next run tries it again."""
+
+    reason = "failed"
+
+
+class ProviderError(RowError):
+    """The provider gave no usable reply, after every attempt that was worth making."""
+
+    reason = "provider_error"
+
+
+class TransientProviderError(ProviderError):
+    """The provider gave no reply this time; another attempt may get one."""
+
+    reason = "transient_provider_error"
+
+
+class RefusalError(RowError):
+    """The model declined to answer."""
+
+    reason = "refused"
+
+
+class TruncatedError(RowError):
+    """The reply was cut at the token limit, so its end is missing."""
+
+    reason = "truncated"
+
+
+class ParseError(RowError):
+    """The reply does not say what it was asked to say, in the form it was asked for."""
+
+    reason = "unparsable"

@@ -1,0 +1,145 @@
+"""A recipe → its nodes: every stage with its judged parameters, its models and its fingerprint.
+
+Whatever cannot work dies here, before anything is paid for: an unknown stage, role or parameter,
+an order in which the rows do not fit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from chimera_ray.config import ROLES, Config, Recipe, explain
+from chimera_ray.errors import GraphError
+from chimera_ray.prompts import sources
+from chimera_ray.schemas import Row, Subject, digest
+from chimera_ray.stage import AnyFold, AnyStage, Params, Stage
+from chimera_ray.stages import STAGES
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage or fold in its place in a recipe."""
+
+    stage: AnyStage | AnyFold
+    params: Params
+    takes: type[Row]
+    """the type that arrives here, which may say more than the stage asks for"""
+    fingerprint: str
+    """stage, parameters, prompts, and for each role the model; of a fold: without its group"""
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return self.stage.name
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that the stage asks for; a fold asks for none."""
+        return self.stage.roles if isinstance(self.stage, Stage) else ()
+
+    @property
+    def gives(self) -> type[Row]:
+        """The type that leaves here: of a stage that only says yes or no, what arrived."""
+        gives: type[Row] = self.stage.gives
+        return self.takes if gives is self.stage.takes else gives
+
+    @property
+    def folder(self) -> str:
+        """Where the ledger keeps the stage's work."""
+        return ledger_folder(self.name, self.fingerprint)
+
+    def of_group(self, input_ids: Sequence[str]) -> str:
+        """The ids of a fold's rows → the fingerprint of that fold over that very group."""
+        return digest("group", self.fingerprint, *input_ids)
+
+
+def ledger_folder(name: str, fingerprint: str) -> str:
+    """A stage's name and fingerprint → its folder in the output directory."""
+    return f"ledger/{name}/{fingerprint[:16]}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A recipe, ready to be run."""
+
+    recipe: str
+    subjects: tuple[Subject, ...]
+    nodes: tuple[Node, ...]
+    fingerprint: str
+
+    @property
+    def run_name(self) -> str:
+        """`<recipe>-<fingerprint>`: the run's folder under `runs/` and `datasets/`."""
+        return f"{self.recipe}-{self.fingerprint[:8]}"
+
+    def segments(self) -> tuple[tuple[Node, ...], ...]:
+        """The nodes, cut so that a fold stands alone and stages stream into one another."""
+        cut: list[list[Node]] = []
+        for node in self.nodes:
+            if cut and isinstance(node.stage, Stage) and isinstance(cut[-1][-1].stage, Stage):
+                cut[-1].append(node)
+            else:
+                cut.append([node])
+        return tuple(tuple(segment) for segment in cut)
+
+
+def build_graph(config: Config) -> Graph:
+    """A configuration → its graph.
+
+    Raises:
+        GraphError: what does not fit, named in one line.
+    """
+    recipe = config.recipe
+    unknown = [name for name in recipe.stages if name not in STAGES]
+    unknown += [name for name in recipe.params if name not in STAGES]
+    unknown += [name for name in config.runtime.pools if name not in STAGES]
+    if unknown:
+        raise GraphError(f"no such stage: {', '.join(unknown)}; there are {', '.join(STAGES)}")
+    twice = sorted({name for name in recipe.stages if recipe.stages.count(name) > 1})
+    if twice:
+        raise GraphError(f"recipe.stages: named twice: {', '.join(twice)}")
+    arrives: type[Row] = Subject
+    nodes: list[Node] = []
+    for name in recipe.stages:
+        node = _node(config, name, arrives)
+        nodes.append(node)
+        arrives = node.gives
+    subjects = tuple(_subjects(recipe))
+    said = [subject.model_dump_json() for subject in subjects]
+    fingerprint = digest("run", *said, *(node.fingerprint for node in nodes))
+    return Graph(recipe.name, subjects, tuple(nodes), fingerprint)
+
+
+def _node(config: Config, name: str, arrives: type[Row]) -> Node:
+    stage = STAGES[name]
+    if not issubclass(arrives, stage.takes):
+        raise GraphError(
+            f"recipe.stages: {name} takes {stage.takes.__name__} rows, "
+            f"but {arrives.__name__} rows arrive there"
+        )
+    try:
+        params = stage.params.model_validate(config.recipe.params.get(name, {}))
+    except ValidationError as exc:
+        raise GraphError(explain(exc, f"recipe.params.{name}.")) from None
+    roles = stage.roles if isinstance(stage, Stage) else ()
+    unknown = [role for role in roles if role not in ROLES]
+    if unknown:
+        raise GraphError(f"{name} asks for roles that do not exist: {', '.join(unknown)}")
+    said = [name, str(stage.revision), params.identity()]
+    said += [text for pair in sources(name).items() for text in pair]
+    said += [text for role in roles for text in (role, config.models.of(role).identity())]
+    return Node(stage, params, arrives, digest("stage", *said))
+
+
+def _subjects(recipe: Recipe) -> list[Subject]:
+    rows = []
+    for subject in recipe.subjects:
+        if subject.target_topics < subject.expansions:
+            raise GraphError(
+                f"recipe.subjects: {subject.name} has fewer target_topics than expansions"
+            )
+        for index in range(subject.expansions):
+            share = -(-(subject.target_topics - index) // subject.expansions)
+            rows.append(Subject(subject=subject.name, target_topics=share, expansion_index=index))
+    return rows

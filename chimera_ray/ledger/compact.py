@@ -1,0 +1,86 @@
+"""Many small parts → few large ones, losing no record, not even one that another has beaten.
+
+A compacted part first appears under its final name, then the parts that it replaces go. A crash in
+between leaves records twice, each pair equal, which readers bear: one record per work id wins, and
+the footers' totals are only ever summed over parts of the present run.
+"""
+
+import json
+from collections.abc import Sequence
+from secrets import token_hex
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chimera_ray.ledger.parts import SCHEMA, TOTALS_KEY, is_part, write_table
+from chimera_ray.ledger.store import Store
+
+SMALL_BYTES = 32 << 20
+TARGET_BYTES = 128 << 20
+MIN_PARTS = 8
+
+
+def compact(store: Store, folder: str) -> int:
+    """A stage's folder → the same records in fewer files; how many parts went.
+
+    Parts that another run writes meanwhile are left alone. Only parts under 32 MiB are touched, and
+    nothing happens below eight of them.
+    """
+    infos = [
+        (name, store.size(f"{folder}/{name}")) for name in store.names(folder) if is_part(name)
+    ]
+    small = [(name, size) for name, size in infos if size < SMALL_BYTES]
+    if len(small) < MIN_PARTS:
+        return 0
+    batches: list[list[str]] = [[]]
+    filled = 0
+    for name, size in small:
+        if filled + size > TARGET_BYTES and batches[-1]:
+            batches.append([])
+            filled = 0
+        batches[-1].append(name)
+        filled += size
+    return sum(_merge(store, folder, batch) for batch in batches if len(batch) > 1)
+
+
+def _merge(store: Store, folder: str, names: Sequence[str]) -> int:
+    tables: list[pa.Table] = []
+    totals: list[dict[str, Any]] = []
+    merged: list[str] = []
+    for name in names:
+        try:
+            with store.fs.open_input_file(store.path(folder, name)) as source:
+                file = pq.ParquetFile(source, page_checksum_verification=True)
+                table = file.read(columns=SCHEMA.names)
+                totals.append(json.loads((file.schema_arrow.metadata or {})[TOTALS_KEY]))
+        except (pa.ArrowException, OSError, KeyError):
+            continue  # the next reader judges it, and names it
+        tables.append(table.select(SCHEMA.names).replace_schema_metadata(None))
+        merged.append(name)
+    if len(merged) < 2:
+        return 0
+    # The first part's time keeps the order of age, and so the winners; the tail makes it unique.
+    target = "-".join(merged[0].split("-")[:2]) + f"-{token_hex(4)}-compact.parquet"
+    write_table(store, f"{folder}/{target}", pa.concat_tables(tables), _sum(totals))
+    for name in merged:
+        store.delete(f"{folder}/{name}")
+    return len(merged)
+
+
+def _sum(totals: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    outcomes: dict[str, float] = {}
+    runs: dict[str, float] = {}
+    roles: dict[str, dict[str, float]] = {}
+    for total in totals:
+        _add(outcomes, total["outcomes"])
+        _add(runs, total["runs"])
+        for role, counts in total["roles"].items():
+            _add(roles.setdefault(role, {}), counts)
+    num_outputs = sum(total["outputs"] for total in totals)
+    return {"outcomes": outcomes, "outputs": num_outputs, "roles": roles, "runs": runs}
+
+
+def _add(to: dict[str, float], counts: dict[str, float]) -> None:
+    for name, count in counts.items():
+        to[name] = to.get(name, 0) + count

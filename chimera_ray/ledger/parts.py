@@ -1,0 +1,146 @@
+"""One part of the ledger: records ↔ a Parquet file with an explicit schema.
+
+The footer carries the part's totals, so that progress can be read without reading rows.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chimera_ray.ledger.store import Store
+from chimera_ray.schemas import Call, Output, Record
+
+CALL = pa.struct(
+    [
+        ("role", pa.string()),
+        ("model", pa.string()),
+        ("prompt_id", pa.string()),
+        ("seed", pa.int64()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        ("finish_reason", pa.string()),
+        ("input_tokens", pa.int64()),
+        ("cached_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("reasoning_tokens", pa.int64()),
+        ("cost_usd", pa.float64()),
+        ("latency_s", pa.float64()),
+        ("attempts", pa.int32()),
+        ("request_id", pa.string()),
+        ("is_replayed", pa.bool_()),
+        ("text", pa.large_string()),
+        ("reasoning", pa.large_string()),
+    ]
+)
+OUTPUT = pa.struct([("row_id", pa.string()), ("payload", pa.large_string())])
+SCHEMA = pa.schema(
+    [
+        ("work_id", pa.string()),
+        ("input_id", pa.string()),
+        ("outcome", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.large_string()),
+        ("outputs", pa.list_(OUTPUT)),
+        ("calls", pa.list_(CALL)),
+        ("run_id", pa.string()),
+        ("finished_at", pa.float64()),
+    ]
+)
+TOTALS_KEY = b"chimera_ray.totals"
+ROW_GROUP = 512
+COUNTED = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
+
+if CALL.names != list(Call._fields) or SCHEMA.names != list(Record._fields):
+    raise AssertionError("the ledger's Arrow schema and schemas.Record have drifted apart")
+
+
+def part_name(writer_id: str, sequence: int) -> str:
+    """A writer and its count of parts → a name that sorts by time of writing."""
+    return f"part-{time.time_ns():019d}-{writer_id}-{sequence:06d}.parquet"
+
+
+def is_part(name: str) -> bool:
+    """Whether a file's name is that of a part: not a temporary, not a stranger."""
+    return name.startswith("part-") and name.endswith(".parquet")
+
+
+def to_table(records: Sequence[Record]) -> pa.Table:
+    """Records → a table of the ledger's schema."""
+    columns: list[Any] = [list(column) for column in zip(*records, strict=True)]
+    columns[5] = [[output._asdict() for output in outputs] for outputs in columns[5]]
+    columns[6] = [[call._asdict() for call in calls] for calls in columns[6]]
+    arrays = [
+        pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def to_records(table: pa.Table) -> list[Record]:
+    """A table of the ledger's schema → its records."""
+    return [
+        Record(
+            **{
+                **row,
+                "outputs": tuple(Output(**output) for output in row["outputs"]),
+                "calls": tuple(Call(**call) for call in row["calls"]),
+            }
+        )
+        for row in table.to_pylist()
+    ]
+
+
+def totals_of(records: Iterable[Record]) -> dict[str, Any]:
+    """Records → what the footer says of them: outcomes, and calls by role, replayed ones apart."""
+    outcomes: Counter[str] = Counter()
+    num_outputs = 0
+    runs: Counter[str] = Counter()
+    roles: dict[str, dict[str, float]] = {}
+    for record in records:
+        outcomes[record.outcome] += 1
+        num_outputs += len(record.outputs)
+        runs[record.run_id] += 1
+        for call in record.calls:
+            if call.is_replayed:
+                continue
+            role = roles.setdefault(call.role, dict.fromkeys(("calls", *COUNTED), 0))
+            role["calls"] += 1
+            for name in COUNTED:
+                role[name] += getattr(call, name)
+    return {
+        "outcomes": dict(outcomes),
+        "outputs": num_outputs,
+        "roles": roles,
+        "runs": dict(runs),
+    }
+
+
+def write_part(store: Store, folder: str, name: str, records: Sequence[Record]) -> None:
+    """Records → one durable part; readers see it whole or not at all."""
+    write_table(store, f"{folder}/{name}", to_table(records), totals_of(records))
+
+
+def write_table(store: Store, path: str, table: pa.Table, totals: dict[str, Any]) -> None:
+    """A table of the ledger's schema and its totals → one durable part."""
+    table = table.replace_schema_metadata({TOTALS_KEY: json.dumps(totals).encode()})
+    store.write(
+        path,
+        lambda sink: pq.write_table(
+            table, sink, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True
+        ),
+    )
+
+
+def read_totals(store: Store, path: str) -> dict[str, Any] | None:
+    """A part → its footer's totals; None if it cannot be read, which the index judges and names."""
+    try:
+        with store.fs.open_input_file(store.path(path)) as source:
+            metadata = pq.ParquetFile(source).schema_arrow.metadata or {}
+        totals: dict[str, Any] = json.loads(metadata[TOTALS_KEY])
+    except (pa.ArrowException, OSError, KeyError):
+        return None
+    return totals

@@ -1,0 +1,114 @@
+"""Files that are whole or absent: local folders, or any object store that pyarrow can open."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from chimera_ray.errors import ConfigError, LedgerError
+
+
+class Store:
+    """One output directory, by path or URI; every path given to it is relative to that."""
+
+    def __init__(self, location: str) -> None:
+        """Opens the location without touching it."""
+        self.location = location
+        if "://" in location:
+            self.fs, self.root = pafs.FileSystem.from_uri(location)
+        else:
+            self.fs, self.root = pafs.LocalFileSystem(), str(Path(location).expanduser().resolve())
+        self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
+
+    def path(self, *parts: str) -> str:
+        """Relative parts → the full path on the store's filesystem."""
+        return str(PurePosixPath(self.root, *parts))
+
+    def require_writable(self) -> None:
+        """Nothing, if a file can be written here.
+
+        Raises:
+            ConfigError: it cannot, and why.
+        """
+        probe = f".probe-{os.getpid()}"
+        try:
+            self.write(probe, lambda sink: sink.write(b"x"))
+            self.fs.delete_file(self.path(probe))
+        except (OSError, LedgerError) as exc:
+            why = getattr(exc, "strerror", None) or str(exc).splitlines()[0]
+            raise ConfigError(f"output_dir: cannot write to {self.location}: {why}") from None
+
+    def names(self, folder: str) -> list[str]:
+        """The names of a folder's files and folders, sorted; empty if there is no such folder."""
+        if self.is_local:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                return sorted(os.listdir(self.path(folder)))
+            return []
+        selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
+        return sorted(info.base_name for info in self.fs.get_file_info(selector))
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or folder of that name."""
+        return bool(self.fs.get_file_info(self.path(path)).type != pafs.FileType.NotFound)
+
+    def size(self, path: str) -> int:
+        """A path → its file's bytes; 0 if there is none."""
+        return self.fs.get_file_info(self.path(path)).size or 0
+
+    def write(self, path: str, fill: Callable[[Any], object]) -> None:
+        """A path and what fills its file → the file, whole, on disk, or not there at all."""
+        target = self.path(path)
+        try:
+            self.fs.create_dir(str(PurePosixPath(target).parent), recursive=True)
+            if self.is_local:
+                _write_then_rename(target, fill)
+            else:
+                with self.fs.open_output_stream(target) as sink:
+                    fill(sink)
+        except OSError as exc:
+            raise LedgerError(f"cannot write {target}: {exc}") from exc
+
+    def write_text(self, path: str, text: str) -> None:
+        """A text → its file, whole."""
+        self.write(path, lambda sink: sink.write(text.encode("utf-8")))
+
+    def read_bytes(self, path: str) -> pa.Buffer:
+        """A path → the file's content; FileNotFoundError if there is none."""
+        with self.fs.open_input_file(self.path(path)) as source:
+            return source.read_buffer()
+
+    def read_text(self, path: str) -> str:
+        """A path → the file's text."""
+        return bytes(self.read_bytes(path)).decode("utf-8")
+
+    def move(self, source: str, target: str) -> None:
+        """Renames a file; nothing if another process has moved it before."""
+        self.fs.create_dir(str(PurePosixPath(self.path(target)).parent), recursive=True)
+        with suppress(FileNotFoundError):
+            self.fs.move(self.path(source), self.path(target))
+
+    def delete(self, path: str) -> None:
+        """Deletes a file; nothing if another process has deleted it before."""
+        with suppress(FileNotFoundError):
+            self.fs.delete_file(self.path(path))
+
+
+def _write_then_rename(target: str, fill: Callable[[Any], object]) -> None:
+    folder, name = os.path.split(target)
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as sink:
+            fill(sink)
+            sink.flush()
+            os.fsync(sink.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise

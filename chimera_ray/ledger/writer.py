@@ -1,0 +1,63 @@
+"""Appending to the ledger: records gather for a moment, then leave as one durable part."""
+
+import asyncio
+import time
+from secrets import token_hex
+
+from chimera_ray.ledger.parts import part_name, write_part
+from chimera_ray.ledger.store import Store
+from chimera_ray.schemas import Record
+
+GATHER_S = 0.05
+
+
+class Writer:
+    """One writer of one stage's folder; made and used inside one event loop."""
+
+    def __init__(self, store: Store, folder: str, flush_s: float) -> None:
+        """Writes nothing yet.
+
+        Args:
+            store: where the ledger lives.
+            folder: the stage's folder in it.
+            flush_s: seconds between two parts, at least: what a kill can cost.
+        """
+        self._store, self._folder, self._flush_s = store, folder, flush_s
+        self._id = token_hex(4)
+        self._sequence = 0
+        self._pending: list[Record] = []
+        self._durable: asyncio.Future[None] | None = None
+        self._flusher: asyncio.Task[None] | None = None
+        self._flushed_at = -flush_s
+
+    async def append(self, record: Record) -> None:
+        """Record → nothing, once it is durable.
+
+        Raises:
+            LedgerError: it could not be written.
+        """
+        if self._durable is None:
+            self._durable = asyncio.get_running_loop().create_future()
+        self._pending.append(record)
+        durable = self._durable
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        await asyncio.shield(durable)
+
+    async def _flush(self) -> None:
+        while self._pending:
+            wait_s = self._flushed_at + self._flush_s - time.monotonic()
+            await asyncio.sleep(max(wait_s, GATHER_S))
+            records, durable = self._pending, self._durable
+            self._pending, self._durable = [], None
+            name = part_name(self._id, self._sequence)
+            self._sequence += 1
+            self._flushed_at = time.monotonic()
+            if durable is None:
+                raise AssertionError("records are pending, so somebody waits for them")
+            try:
+                await asyncio.to_thread(write_part, self._store, self._folder, name, records)
+            except BaseException as exc:
+                durable.set_exception(exc)
+                raise
+            durable.set_result(None)

@@ -1,0 +1,1 @@
+"""Pure functions of text and numbers; they know no rows, no models and no files."""

@@ -1,0 +1,29 @@
+"""Confidence intervals of proportions."""
+
+import math
+
+_Z_95 = 1.959963984540054
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float] | None:
+    """Successes in trials → the 95% Wilson score interval, if there was a trial.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+        1927. It holds for small counts and for proportions near 0 and 1.
+
+    Raises:
+        ValueError: the counts are not 0 <= successes <= trials.
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes in {trials} trials cannot be")
+    if trials == 0:
+        return None
+    z2 = _Z_95**2
+    proportion = successes / trials
+    centre = proportion + z2 / (2 * trials)
+    spread = _Z_95 * math.sqrt((proportion * (1 - proportion) + z2 / (4 * trials)) / trials)
+    scale = 1 + z2 / trials
+    # The ends are exactly 0 and 1 there; rounding would leave 1e-17 or pass 1.
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    high = 1.0 if successes == trials else (centre + spread) / scale
+    return low, high

@@ -1,0 +1,196 @@
+"""Live progress by stage, read from the footers of the ledger's new parts; no rows are read."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from chimera_ray.frontier import Standing
+from chimera_ray.graph import Graph
+from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
+from chimera_ray.ledger.parts import is_part, read_totals
+from chimera_ray.ledger.store import Store
+from chimera_ray.runners import Carrier
+
+log = logging.getLogger(__name__)
+TICK_S = 1.0
+
+
+@dataclass
+class StageProgress:
+    """One stage as it stands now; rates are of this run's own work."""
+
+    folder: str
+    inputs: int
+    outcomes: dict[str, int]
+    seen: set[str] = field(default_factory=set)
+    outputs: int = 0
+    done_now: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    began: float = 0.0
+
+    @property
+    def remaining(self) -> int:
+        """Inputs known so far that have no outcome yet."""
+        return max(self.inputs - sum(self.outcomes.values()), 0)
+
+    @property
+    def rows_per_s(self) -> float:
+        """This run's rows over the time since its first."""
+        return self.done_now / max(time.monotonic() - self.began, TICK_S) if self.began else 0.0
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds that the known remaining rows would take at this rate."""
+        return self.remaining / self.rows_per_s if self.done_now and self.remaining else None
+
+
+class Progress:
+    """A display that a run tells where its stages stand; a context manager."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        store: Store,
+        carrier: Carrier,
+        run_id: str,
+        line_s: float,
+        console: Console,
+    ) -> None:
+        """Shows nothing yet.
+
+        Args:
+            graph: the run's stages.
+            store: where the ledger is.
+            carrier: tells the rows that are being worked on.
+            run_id: the execution whose work is counted.
+            line_s: seconds between two lines where there is no terminal.
+            console: where it is shown.
+        """
+        self._graph, self._store, self._run_id = graph, store, run_id
+        self._in_flight, self._line_s, self._console = carrier.in_flight, line_s, console
+        self._stages: dict[str, StageProgress] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._show, name="progress", daemon=True)
+
+    def __enter__(self) -> "Progress":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def watch(self, standings: Sequence[Standing]) -> None:
+        """Takes in where the stages of a segment stand, as the ledger says."""
+        with self._lock:
+            for standing in standings:
+                before = self._stages.get(standing.node.name)
+                codes = {"accepted": ACCEPTED, "rejected": REJECTED, "failed": FAILED}
+                outcomes = {name: standing.count(code) for name, code in codes.items()}
+                num_retries = int((standing.found.outcome[standing.todo] == FAILED).sum())
+                outcomes["failed"] -= (
+                    num_retries  # tried again now, and counted as what they become
+                )
+                now = StageProgress(standing.folder, len(standing.inputs.ids), outcomes)
+                now.seen = set(standing.index.part_names)
+                if before is not None:
+                    now.began, now.done_now = before.began, before.done_now
+                    now.tokens, now.cost_usd = before.tokens, before.cost_usd
+                self._stages[standing.node.name] = now
+
+    def _tail(self) -> None:
+        """Counts the parts that came since, and passes their outputs on to the next stage."""
+        names = [node.name for node in self._graph.nodes]
+        for place, name in enumerate(names):
+            stage = self._stages.get(name)
+            if stage is None:
+                continue
+            for part in self._store.names(stage.folder):
+                if part in stage.seen or not is_part(part):
+                    continue
+                stage.seen.add(part)
+                totals = read_totals(self._store, f"{stage.folder}/{part}")
+                if totals is None or set(totals["runs"]) != {self._run_id}:
+                    continue
+                stage.began = stage.began or time.monotonic() - TICK_S
+                for outcome, count in totals["outcomes"].items():
+                    stage.outcomes[outcome] += count
+                    stage.done_now += count
+                for role in totals["roles"].values():
+                    stage.tokens += role["input_tokens"] + role["output_tokens"]
+                    stage.cost_usd += role["cost_usd"]
+                following = self._stages.get(names[place + 1]) if place + 1 < len(names) else None
+                if following is not None and stage.folder != following.folder:
+                    following.inputs += totals["outputs"]
+
+    def _show(self) -> None:
+        if not self._console.is_terminal:
+            while not self._stop.wait(self._line_s):
+                with self._lock:
+                    self._tail()
+                    self._lines()
+            return
+        with Live(console=self._console, refresh_per_second=4, transient=True) as live:
+            while not self._stop.wait(TICK_S / 2):
+                with self._lock:
+                    self._tail()
+                    live.update(self._table())
+
+    def _lines(self) -> None:
+        flying = self._in_flight()
+        for name, stage in self._stages.items():
+            if not (flying.get(name) or stage.remaining):
+                continue
+            eta = "" if stage.eta_s is None else f", ETA {_clock(stage.eta_s)}"
+            self._console.print(
+                f"{name}: {stage.outcomes['accepted']:,} accepted, "
+                f"{stage.outcomes['rejected']:,} rejected, {stage.outcomes['failed']:,} failed, "
+                f"{flying.get(name, 0):,} in flight, {stage.remaining:,} remaining, "
+                f"{stage.rows_per_s:,.1f} rows/s, {stage.tokens:,} tokens, "
+                f"{stage.cost_usd:.2f} USD{eta}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _table(self) -> Table:
+        table = Table()
+        table.add_column("stage")
+        for name in ("accepted", "rejected", "failed", "in flight", "remaining"):
+            table.add_column(name, justify="right")
+        for name in ("rows/s", "tokens", "USD", "ETA"):
+            table.add_column(name, justify="right")
+        flying = self._in_flight()
+        for node in self._graph.nodes:
+            stage = self._stages.get(node.name)
+            if stage is None:
+                table.add_row(node.name, *[""] * 9, style="dim")
+                continue
+            counts = [*stage.outcomes.values(), flying.get(node.name, 0), stage.remaining]
+            table.add_row(
+                node.name,
+                *(f"{count:,}" for count in counts),
+                f"{stage.rows_per_s:,.1f}" if stage.done_now else "",
+                f"{stage.tokens:,}" if stage.tokens else "",
+                f"{stage.cost_usd:.2f}" if stage.cost_usd else "",
+                "" if stage.eta_s is None else _clock(stage.eta_s),
+            )
+        return table
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"

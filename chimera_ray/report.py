@@ -1,0 +1,198 @@
+"""What a person reads: the account of a run as tables, and rows as a preview shows them.
+
+Text from a model is shown as text: never as markup, and without control characters.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from chimera_ray.account import Account, RoleAccount
+from chimera_ray.audit import Audit
+from chimera_ray.build import Manifest
+from chimera_ray.frontier import Standing
+from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
+from chimera_ray.schemas import Problem
+
+SHOWN_CHARS = 700
+
+
+def plain(text: str, max_chars: int = SHOWN_CHARS) -> Text:
+    """A model's text → the same, safe for a terminal and not longer than wanted."""
+    shown = "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+    cut = shown if len(shown) <= max_chars else f"{shown[:max_chars]} … ({len(text):,} characters)"
+    return Text(cut)
+
+
+def summary(manifest: Manifest) -> RenderableType:
+    """A manifest → what happened, and what to do next."""
+    account, published = manifest.account, manifest.published
+    lines: list[RenderableType] = [
+        stage_table(account),
+        role_table(account, manifest.models, manifest.paid_by_this_execution),
+    ]
+    if account.declined_checks:
+        lines.append(checks_table(account))
+    if manifest.audit is not None:
+        lines.append(audit_table(manifest.audit))
+    lines.append(Text(_decontamination(account, manifest.benchmarks)))
+    lines += [Text(f"set aside, corrupt: {path}", style="red") for path in account.set_aside]
+    failed = sum(stage.failed for stage in account.stages)
+    if failed:
+        lines.append(Text(f"{failed:,} rows failed; the same command again tries them alone."))
+    if published is None:
+        lines.append(Text("The recipe ends before there are examples: no data set was published."))
+    else:
+        lines.append(
+            Text(
+                f"{published.examples:,} examples ({published.correct:,} correct) over "
+                f"{published.topics:,} topics: {published.folder}"
+            )
+        )
+    return Group(*lines)
+
+
+def _decontamination(account: Account, benchmarks: Sequence[str]) -> str:
+    if not any(stage.stage == "decontaminate_problem" for stage in account.stages):
+        return "Decontamination: not in this recipe; nothing was compared with any benchmark."
+    if not benchmarks:
+        return "Decontamination: no benchmark was configured, so nothing was compared."
+    return f"Decontamination: compared with {', '.join(benchmarks)}."
+
+
+def stage_table(account: Account) -> Table:
+    """An account → one line for each stage."""
+    table = Table(title="Stages", title_justify="left")
+    table.add_column("stage")
+    for name in ("inputs", "accepted", "rejected", "failed", "to do", "outputs"):
+        table.add_column(name, justify="right")
+    table.add_column("reasons")
+    for stage in account.stages:
+        reasons = {**stage.rejected_reasons, **stage.failed_reasons}
+        if stage.repeats:
+            reasons["repeated inputs"] = stage.repeats
+        table.add_row(
+            stage.stage,
+            *(
+                f"{count:,}"
+                for count in (
+                    stage.inputs,
+                    stage.accepted,
+                    stage.rejected,
+                    stage.failed,
+                    stage.todo,
+                    stage.outputs,
+                )
+            ),
+            ", ".join(f"{plain(reason)} {count:,}" for reason, count in reasons.items()),
+        )
+    return table
+
+
+def role_table(
+    account: Account, models: dict[str, str], paid_now: dict[str, RoleAccount] | None
+) -> Table:
+    """An account → one line for each role: calls, tokens and cost, in all and of this run."""
+    table = Table(title="Calls behind these rows, each once", title_justify="left")
+    table.add_column("role")
+    table.add_column("model")
+    for name in ("calls", "input tokens", "output tokens", "cost USD"):
+        table.add_column(name, justify="right")
+    if paid_now is not None:
+        table.add_column("calls of this run", justify="right")
+    for role, counts in account.roles.items():
+        now = [] if paid_now is None else [f"{paid_now.get(role, RoleAccount()).calls:,}"]
+        table.add_row(role, models.get(role, ""), *_spent(counts), *now)
+    total = _total(account.roles)
+    now = [] if paid_now is None else [f"{_total(paid_now).calls:,}"]
+    table.add_row("all", "", *_spent(total), *now, end_section=True)
+    return table
+
+
+def checks_table(account: Account) -> Table:
+    """An account → why declined problems fell, by verifier and check."""
+    table = Table(title="Declined problems by failed check", title_justify="left")
+    table.add_column("verifier")
+    checks = sorted({check for found in account.declined_checks.values() for check in found})
+    for check in checks:
+        table.add_column(check, justify="right")
+    for verifier, found in account.declined_checks.items():
+        table.add_row(verifier, *(f"{found.get(check, 0):,}" for check in checks))
+    return table
+
+
+def audit_table(audit: Audit) -> Table:
+    """An audit against the simulated truth → what the pipeline let through."""
+    table = Table(title="Audit against the simulated truth", title_justify="left")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    table.add_column("of", justify="right")
+    table.add_column("share (95% interval)", justify="right")
+    for measure in audit.measures:
+        interval = measure.interval
+        share = (
+            "-"
+            if interval is None
+            else f"{measure.share:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
+        )
+        table.add_row(measure.name, f"{measure.count:,}", f"{measure.total:,}", share)
+    return table
+
+
+def preview(standings: Sequence[Standing], max_rows: int) -> RenderableType:
+    """Standings → a few of each stage's rows, as a person would want to read them."""
+    panels: list[RenderableType] = []
+    for standing in standings:
+        lines: list[RenderableType] = []
+        places = np.arange(min(max_rows, len(standing.inputs.ids)))
+        known = standing.found.position[places]
+        records = standing.index.records(known[known >= 0])
+        for position in known:
+            if position < 0:
+                continue
+            record = records[int(position)]
+            if not record.outputs:
+                lines.append(Text(f"{record.outcome}: {record.reason} ", style="yellow"))
+                lines.append(plain(f"  {record.detail}"))
+            for output in record.outputs[:max_rows]:
+                lines += [*_fields(standing, output.payload), Text("")]
+            more = len(record.outputs) - max_rows
+            if more > 0:
+                lines.append(Text(f"… and {more} more", style="dim"))
+        counts = ", ".join(
+            f"{standing.count(code)} {name}"
+            for code, name in ((ACCEPTED, "accepted"), (REJECTED, "rejected"), (FAILED, "failed"))
+        )
+        panels.append(
+            Panel(Group(*lines), title=f"{standing.node.name}: {counts}", title_align="left")
+        )
+    return Group(*panels)
+
+
+def _fields(standing: Standing, payload: str) -> list[RenderableType]:
+    """A row's fields that its stage has added, one to a line."""
+    row = standing.node.gives.model_validate_json(payload)
+    known = standing.node.takes.model_fields
+    added = [
+        Text.assemble((f"{name}: ", "bold cyan"), plain(str(value)))
+        for name, value in row
+        if name not in known
+    ]
+    if added or not isinstance(row, Problem):
+        return [*added] or [plain(" / ".join(str(value) for _, value in row))]
+    return [plain(f"passed: {row.problem}", 200)]
+
+
+def _spent(counts: RoleAccount) -> list[str]:
+    tokens = [f"{counts.input_tokens:,}", f"{counts.output_tokens:,}"]
+    return [f"{counts.calls:,}", *tokens, f"{counts.cost_usd:,.2f}"]
+
+
+def _total(roles: dict[str, RoleAccount]) -> RoleAccount:
+    fields = RoleAccount.model_fields
+    sums = {name: sum(getattr(role, name) for role in roles.values()) for name in fields}
+    return RoleAccount(**sums)

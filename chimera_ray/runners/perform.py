@@ -1,0 +1,96 @@
+"""One row at one stage → its record. The only place where a `RowError` ends."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from chimera_ray.errors import RowError
+from chimera_ray.graph import Node
+from chimera_ray.llm import BoundModel, CallLog, Model
+from chimera_ray.schemas import Call, Outcome, Output, Record, Row, row_id, work_id
+from chimera_ray.stage import Reject, Stage
+
+DETAIL_CHARS = 4000
+
+
+class StageBugError(Exception):
+    """A stage broke its contract: the program is wrong, not the row."""
+
+
+async def perform(
+    node: Node,
+    input_id: str,
+    payload: str,
+    models: Mapping[str, Model],
+    earlier: Sequence[Call],
+    run_id: str,
+) -> Record:
+    """A row and its models, by role → the record of what became of it.
+
+    Args:
+        node: the stage, with its parameters and fingerprint.
+        input_id: the row's id.
+        payload: the row as JSON.
+        models: one for each role that the stage asks for.
+        earlier: calls of an earlier, failed try; usable replies are used again.
+        run_id: the execution that the record names.
+
+    Raises:
+        StageBugError: the stage gave nothing, or rows of another type, or both rows and a reject.
+    """
+    stage = node.stage
+    if not isinstance(stage, Stage):
+        raise StageBugError(f"{node.name} is a fold: it is not done row by row")
+    work = work_id(node.fingerprint, input_id)
+    log = CallLog(work, earlier)
+    bound = {role: BoundModel(role, models[role], log) for role in stage.roles}
+    rows: list[Row] = []
+    rejects: list[Reject] = []
+    outcome: Outcome = "accepted"
+    reason = detail = ""
+    try:
+        async for given in stage.run(node.takes.model_validate_json(payload), bound, node.params):
+            rejects.append(given) if isinstance(given, Reject) else rows.append(given)
+    except RowError as exc:
+        outcome, reason, detail = "failed", exc.reason, str(exc)
+        rows.clear()
+        rejects.clear()
+    _check(node, input_id, outcome, rows, rejects)
+    if rejects:
+        outcome, reason, detail = "rejected", rejects[0].reason, rejects[0].detail
+    return Record(
+        work_id=work,
+        input_id=input_id,
+        outcome=outcome,
+        reason=reason,
+        detail=detail[:DETAIL_CHARS],
+        outputs=outputs_of(rows),
+        calls=(*log.calls, *_left_over(log)),
+        run_id=run_id,
+        finished_at=time.time(),
+    )
+
+
+def outputs_of(rows: Sequence[Row]) -> tuple[Output, ...]:
+    """Rows → the same as the ledger keeps them."""
+    payloads = [(type(row).__name__, row.model_dump_json()) for row in rows]
+    return tuple(Output(row_id(kind, payload), payload) for kind, payload in payloads)
+
+
+def _left_over(log: CallLog) -> list[Call]:
+    """Earlier calls that were not used again: their cost goes on counting, their text stays put."""
+    used = {(call.role, call.prompt_id, call.seed) for call in log.calls if call.is_replayed}
+    unused = [c for c in log.earlier if (c.role, c.prompt_id, c.seed) not in used]
+    kept = [call._replace(is_replayed=True) for call in unused]
+    return [call if call.status == "ok" else call._replace(text="", reasoning="") for call in kept]
+
+
+def _check(
+    node: Node, input_id: str, outcome: str, rows: Sequence[Row], rejects: Sequence[Reject]
+) -> None:
+    wrong = [type(row).__name__ for row in rows if not isinstance(row, node.gives)]
+    if wrong:
+        raise StageBugError(f"{node.name} gave {wrong[0]} for row {input_id}, not {node.gives}")
+    if outcome == "accepted" and not rows and not rejects:
+        raise StageBugError(f"{node.name} gave nothing for row {input_id}: yield a row or a Reject")
+    if len(rejects) > 1 or (rows and rejects):
+        raise StageBugError(f"{node.name} gave rows and a Reject for row {input_id}")

@@ -1,0 +1,113 @@
+"""One stage at work inside one event loop: slots, models, ledger. Knows nothing of what feeds it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from chimera_ray.backends import build_model
+from chimera_ray.config import Config
+from chimera_ray.graph import Node
+from chimera_ray.ledger.index import FAILED, NONE, Index, PartLostError
+from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.writer import Writer
+from chimera_ray.llm import Model
+from chimera_ray.runners.perform import perform
+from chimera_ray.schemas import Call, Record, work_id
+
+Item = tuple[str, str]
+"""a row's id and its JSON"""
+
+
+class StageWorker:
+    """One stage's slots: the moment that a row ends, the next one starts, whoever waits for it."""
+
+    def __init__(self, config: Config, node: Node, run_id: str) -> None:
+        """Made inside the event loop that it works in; opens the models and reads the ledger."""
+        self.node, self._run_id = node, run_id
+        store = Store(config.output_dir)
+        self._models = _open_models(config, node)
+        self._index = Index(store, node.folder, run_id)
+        self._writer = Writer(store, node.folder, config.runtime.flush_s)
+        self._slots = asyncio.Semaphore(config.runtime.pool_of(node.name).max_in_flight)
+        self.num_in_flight = 0
+
+    async def work(self, items: Sequence[Item]) -> AsyncIterator[list[Record]]:
+        """Rows → their records, in groups, each as soon as it is durable.
+
+        Rows that the ledger has by now (another actor did them and died, another run shares them)
+        come from there, and nobody is called. Rows that failed before this run keep the replies
+        that they have paid for.
+        """
+        done, earlier = self._ask_ledger(items)
+        if done:
+            yield list(done.values())
+        ended: asyncio.Queue[asyncio.Task[Record]] = asyncio.Queue()
+        tasks = [
+            asyncio.create_task(self._do(item, earlier.get(item[0], ())))
+            for item in items
+            if item[0] not in done
+        ]
+        for task in tasks:
+            task.add_done_callback(ended.put_nowait)
+        num_left = len(tasks)
+        try:
+            while num_left:
+                group = [(await ended.get()).result()]
+                while not ended.empty():
+                    group.append(ended.get_nowait().result())
+                num_left -= len(group)
+                yield group
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Gives back the models' connections."""
+        for model in set(self._models.values()):
+            await model.close()
+
+    async def _do(self, item: Item, earlier: Sequence[Call]) -> Record:
+        async with self._slots:
+            self.num_in_flight += 1
+            try:
+                record = await perform(self.node, *item, self._models, earlier, self._run_id)
+            finally:
+                self.num_in_flight -= 1
+        await self._writer.append(record)
+        return record
+
+    def _ask_ledger(
+        self, items: Sequence[Item]
+    ) -> tuple[dict[str, Record], dict[str, Sequence[Call]]]:
+        try:
+            self._index.refresh()
+            found = self._index.look_up([work_id(self.node.fingerprint, item[0]) for item in items])
+            known = np.flatnonzero(found.outcome != NONE)
+            records = self._index.records(found.position[known]) if len(known) else {}
+        except PartLostError:
+            self._index = self._index.anew()
+            return self._ask_ledger(items)
+        done: dict[str, Record] = {}
+        earlier: dict[str, Sequence[Call]] = {}
+        for place in known:
+            record = records[int(found.position[place])]
+            if found.outcome[place] == FAILED and not found.is_this_run[place]:
+                earlier[record.input_id] = record.calls
+            else:
+                done[record.input_id] = record
+        return done, earlier
+
+
+def _open_models(config: Config, node: Node) -> Mapping[str, Model]:
+    """One model for each role; roles that are bound to equal models share one."""
+    opened: dict[str, Model] = {}
+    for role in node.roles:
+        bound = config.models.of(role)
+        opened.setdefault(bound.model_dump_json(), build_model(bound))
+    return {role: opened[config.models.of(role).model_dump_json()] for role in node.roles}
+
+
+def accepted(records: Iterable[Record]) -> list[Item]:
+    """Records → the rows that they gave, for the next stage."""
+    return [(output.row_id, output.payload) for record in records for output in record.outputs]

@@ -1,0 +1,218 @@
+"""The nouns that flow: one frozen type per row, and what the ledger says of a row's work.
+
+A row holds meaning only. Ids are computed from what a row says, never drawn, so the same row has
+the same name in every run; the bookkeeping lives in `Record`, beside the payload.
+"""
+
+import hashlib
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Outcome = Literal["accepted", "rejected", "failed"]
+FinishReason = Literal["stop", "length", "refusal", "repetition", "abort"]
+CallStatus = Literal["ok", "unparsable", "refused", "truncated", "error"]
+
+
+class Row(BaseModel):
+    """Anything that a stage takes or gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def digest(*parts: str) -> str:
+    """Texts → 32 hex digits that name them; the split between the texts counts."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        hasher.update(len(data).to_bytes(8, "little"))
+        hasher.update(data)
+    return hasher.hexdigest()
+
+
+def row_id(row_type: str, payload: str) -> str:
+    """A row type's name and a row's JSON → the row's id."""
+    return digest("row", row_type, payload)
+
+
+def work_id(fingerprint: str, input_id: str) -> str:
+    """A stage fingerprint and its input row's id → the id of that piece of work."""
+    return digest("work", fingerprint, input_id)
+
+
+class Subject(Row):
+    """One expansion of a subject: what the paper's module E is asked for."""
+
+    subject: str
+    target_topics: int
+    """topics asked of this expansion, at least 1"""
+    expansion_index: int
+    """tells independent expansions of the same subject apart"""
+
+
+class Topic(Row):
+    """One topic as an expansion listed it, before or after deduplication."""
+
+    subject: str
+    area: str
+    topic: str
+    expansion_index: int
+    topic_index: int
+    """place in its expansion's list; equal names differ by it, so that none merges unseen"""
+
+
+class NominatedTopic(Topic):
+    """A topic and the earlier topics of its subject that its name resembles."""
+
+    candidates: tuple[str, ...]
+
+
+class Draft(Row):
+    """One problem to be written: a topic, and the facet that sets it apart from its siblings."""
+
+    subject: str
+    area: str
+    topic: str
+    draft_index: int
+    facet: str
+
+
+class Problem(Draft):
+    """A drafted problem with its one verifiable answer."""
+
+    problem: str
+    reference_answer: str
+    draft_reasoning: str
+    draft_solution: str
+    """the drafter's own worked solution, kept apart from any trajectory"""
+
+
+class Check(Row):
+    """One of a verifier's four checks."""
+
+    is_passed: bool
+    reason: str
+
+
+class Verdict(Row):
+    """One verifier's judgement of a (problem, reference answer) pair."""
+
+    verifier: str
+    """the role that judged"""
+    is_on_topic: Check
+    """fits the topic, at PhD level or above"""
+    is_clear: Check
+    """self-contained and unambiguous"""
+    is_verifiable: Check
+    """exactly one objectively verifiable answer"""
+    is_answer_correct: Check
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether all four checks passed."""
+        return not self.failed_checks
+
+    @property
+    def failed_checks(self) -> tuple[str, ...]:
+        """The names of the checks that did not pass, in their order."""
+        return tuple(name for name in CHECKS if not getattr(self, name).is_passed)
+
+
+CHECKS = ("is_on_topic", "is_clear", "is_verifiable", "is_answer_correct")
+
+
+class ValidProblem(Problem):
+    """A problem that enough verifiers accepted, with every verdict."""
+
+    verdicts: tuple[Verdict, ...]
+
+
+class Rollout(Row):
+    """One attempt to be made at a problem; says nothing of verdicts, so they cost no new attempt."""
+
+    subject: str
+    area: str
+    topic: str
+    problem: str
+    reference_answer: str
+    rollout_index: int
+
+
+class Trajectory(Rollout):
+    """The solver's full response, split into its thinking and its final part."""
+
+    reasoning: str
+    final_part: str
+    finish_reason: FinishReason
+
+
+class GraderVerdict(Row):
+    """A grader's comparison of a trajectory with the reference answer."""
+
+    extracted_answer: str | None
+    comparison: str
+    is_correct: bool
+    confidence: int = Field(ge=0, le=100)
+    """percent"""
+
+
+class Example(Trajectory):
+    """A labelled trajectory; wrong ones are kept."""
+
+    predicted_answer: str | None
+    is_correct: bool
+    decided_by: Literal["rule", "grader"]
+    rule: str | None
+    """the rule that found the answers equal; None: the rules left it open, or were not asked"""
+    grader: GraderVerdict | None
+    """None: the grader was not asked, because a rule had accepted"""
+
+
+class Call(NamedTuple):
+    """One model call as the ledger keeps it."""
+
+    role: str
+    model: str
+    prompt_id: str
+    """digest of the messages that were sent"""
+    seed: int
+    status: CallStatus
+    error: str
+    finish_reason: str
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_usd: float
+    latency_s: float
+    attempts: int
+    request_id: str
+    is_replayed: bool
+    """taken over from an earlier record of the same work: paid for there, not again here"""
+    text: str
+    reasoning: str
+
+
+class Output(NamedTuple):
+    """One row that a piece of work gave."""
+
+    row_id: str
+    payload: str
+    """the row as JSON"""
+
+
+class Record(NamedTuple):
+    """What became of one input row at one stage: the ledger's unit."""
+
+    work_id: str
+    input_id: str
+    outcome: Outcome
+    reason: str
+    """empty for accepted"""
+    detail: str
+    outputs: tuple[Output, ...]
+    calls: tuple[Call, ...]
+    run_id: str
+    """the execution that did it"""
+    finished_at: float
+    """seconds since the epoch"""

@@ -1,0 +1,88 @@
+"""Module E of the paper: a broad subject into the topics that problems are drafted for."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chimera_ray.llm import ReplySchema, ask
+from chimera_ray.metrics.topic_key import topic_key
+from chimera_ray.parsing import fields
+from chimera_ray.prompts import render
+from chimera_ray.schemas import Subject, Topic
+from chimera_ray.stage import Models, Params, Reject, stage
+
+
+class ExpandTopicsParams(Params):
+    """How a subject is expanded."""
+
+    max_rounds: int = Field(default=1, ge=1)
+    """rounds of asking; 1 is the paper's one-shot list"""
+    topics_per_round: int = Field(default=100, ge=1)
+    """topics asked for in one round, at most"""
+
+
+class Area(BaseModel):
+    """One area of the reply, and its topics."""
+
+    model_config = ConfigDict(extra="forbid")
+    area: str = Field(min_length=1, max_length=200)
+    topics: list[str]
+
+
+class Areas(BaseModel):
+    """The reply."""
+
+    model_config = ConfigDict(extra="forbid")
+    areas: list[Area]
+
+
+SCHEMA = ReplySchema("expand_topics", Areas.model_json_schema())
+
+
+@stage(takes=Subject, gives=Topic, params=ExpandTopicsParams, roles=("expander",))
+async def expand_topics(
+    row: Subject, models: Models, params: ExpandTopicsParams
+) -> AsyncIterator[Topic | Reject]:
+    """Subject → its topics in a hierarchy, asked for in rounds until there are enough.
+
+    A round that adds nothing new ends it. Repeated names are given too: `dedupe_topics` says what
+    becomes of them. What a last round lists beyond the target is left out.
+
+    Rejects:
+        no_topics: the model listed none.
+
+    Source:
+        paper section 2.3, module E. Deviations: rounds that name what is known, areas between
+        subject and topic; one round and one area is the paper's list.
+    """
+    known: dict[str, list[str]] = {}
+    keys: set[str] = set()
+    num_given = 0
+    for _ in range(params.max_rounds):
+        wanted = min(params.topics_per_round, row.target_topics - len(keys))
+        prompt = render("expand_topics", subject=row.subject, wanted=wanted, known=known)
+        reply = await ask(models["expander"], prompt, partial(fields, shape=Areas), SCHEMA)
+        num_known = len(keys)
+        for area, topic in _names(reply):
+            if len(keys) == row.target_topics:
+                break
+            known.setdefault(area, []).append(topic)
+            keys.add(topic_key(topic))
+            yield Topic(
+                subject=row.subject,
+                area=area,
+                topic=topic,
+                expansion_index=row.expansion_index,
+                topic_index=num_given,
+            )
+            num_given += 1
+        if len(keys) in (num_known, row.target_topics):
+            break
+    if not num_given:
+        yield Reject("no_topics")
+
+
+def _names(reply: Areas) -> list[tuple[str, str]]:
+    names = [(area.area.strip(), topic.strip()) for area in reply.areas for topic in area.topics]
+    return [(area, topic) for area, topic in names if topic_key(topic) and len(topic) <= 200]

@@ -1,0 +1,76 @@
+"""Module C of the paper: is the trajectory's answer the reference answer?"""
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chimera_ray.llm import ReplySchema, ask
+from chimera_ray.metrics.answer_match import match_answer
+from chimera_ray.parsing import fields, final_answer
+from chimera_ray.prompts import render
+from chimera_ray.schemas import Example, GraderVerdict, Trajectory
+from chimera_ray.stage import Models, Params, Reject, stage
+
+TAIL_CHARS = 4000
+
+
+class LabelTrajectoryParams(Params):
+    """Who may decide."""
+
+    use_rules: bool = True
+    """rules may accept an answer without a grader; False is the paper's way, the grader alone"""
+
+
+class Comparison(BaseModel):
+    """The reply."""
+
+    model_config = ConfigDict(extra="forbid")
+    extracted_answer: str | None
+    comparison: str
+    is_correct: bool
+    confidence: int = Field(ge=0, le=100)
+
+
+SCHEMA = ReplySchema("label_trajectory", Comparison.model_json_schema())
+
+
+@stage(takes=Trajectory, gives=Example, params=LabelTrajectoryParams, roles=("grader",))
+async def label_trajectory(
+    row: Trajectory, models: Models, params: LabelTrajectoryParams
+) -> AsyncIterator[Example | Reject]:
+    """Trajectory → the same with its label; the wrong ones are kept.
+
+    Guarded rules may accept, never reject; the grader decides all that they leave open. It sees
+    the final part, or the end of the thinking where there is no final part.
+
+    Source:
+        paper section 2.3, module C, with the four fields of its Table 6. Deviation: the rules.
+    """
+    predicted = final_answer(row.final_part)
+    rule = None
+    if params.use_rules and predicted is not None:
+        match = await match_answer(row.reference_answer, predicted)
+        rule = match.rule if match.is_equal else None
+    verdict = None if rule else await _graded(row, models)
+    if verdict is not None and predicted is None:
+        predicted = verdict.extracted_answer
+    yield Example(
+        **row.model_dump(),
+        predicted_answer=predicted,
+        is_correct=verdict is None or verdict.is_correct,
+        decided_by="rule" if verdict is None else "grader",
+        rule=rule,
+        grader=verdict,
+    )
+
+
+async def _graded(row: Trajectory, models: Models) -> GraderVerdict:
+    prompt = render(
+        "label_trajectory",
+        problem=row.problem,
+        reference_answer=row.reference_answer,
+        response=row.final_part.strip() or row.reasoning[-TAIL_CHARS:],
+    )
+    reply = await ask(models["grader"], prompt, partial(fields, shape=Comparison), SCHEMA)
+    return GraderVerdict(**reply.model_dump())

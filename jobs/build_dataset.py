@@ -1,0 +1,43 @@
+"""Subjects → a verified, labelled data set; started again, it goes on where it was.
+
+python jobs/build_dataset.py recipe=demo runtime=local output_dir=outputs
+"""
+
+import logging
+
+import composing
+from rich.console import Console
+
+from chimera_ray import report
+from chimera_ray.build import build, new_run_id, preview
+from chimera_ray.config import Config
+from chimera_ray.graph import build_graph
+from chimera_ray.ledger.store import Store
+from chimera_ray.progress import Progress
+from chimera_ray.runners import open_carrier
+
+
+def build_dataset(config: Config) -> int:
+    """Configuration → exit code 0, with the data set and its manifest under `output_dir`."""
+    graph = build_graph(config)
+    store = Store(config.output_dir)
+    store.require_writable()
+    console, run_id = Console(), new_run_id()
+    is_preview = config.runtime.kind == "preview"
+    carrier = open_carrier(config, run_id)
+    work = (config, graph, store, carrier, run_id)
+    try:
+        with Progress(graph, store, carrier, run_id, config.runtime.progress_s, console) as shown:
+            if is_preview:
+                result = report.preview(preview(*work, shown.watch), config.runtime.preview_rows)
+            else:
+                result = report.summary(build(*work, shown.watch))
+    finally:
+        carrier.close()
+    console.print(result)
+    return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    composing.run(build_dataset)

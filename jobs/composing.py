@@ -1,0 +1,45 @@
+"""Command line → configuration, by Hydra; errors → one line and an exit code."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+# Hydra then raises its errors instead of ending the process with its own report and code.
+os.environ["HYDRA_FULL_ERROR"] = "1"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from chimera_ray.config import Config, read_config
+from chimera_ray.errors import ChimeraError, ConfigError
+
+CONF = str(Path(__file__).resolve().parents[1] / "conf")
+
+
+def run(job: Callable[[Config], int]) -> None:
+    """A job → its process's exit: 0 done, 1 the run failed, 2 bad input, 3 stopped at the budget."""
+    codes: list[int] = []
+
+    @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
+    def composed(config: DictConfig) -> None:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        codes.append(job(read_config(plain)))  # type: ignore[arg-type]
+
+    try:
+        composed()
+    except (HydraException, OmegaConfBaseException, ConfigError) as exc:
+        _end(f"bad input: {exc}", 2)
+    except ChimeraError as exc:
+        _end(f"the run failed: {exc}", 1)
+    except KeyboardInterrupt:
+        _end("interrupted; the same command goes on from here", 130)
+    sys.exit(max(codes, default=0))
+
+
+def _end(message: str, code: int) -> None:
+    print(" ".join(message.split()), file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,252 @@
+"""Replies, hostile and malformed ones first → values or ParseError."""
+
+import contextlib
+import json
+import time
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
+
+from chimera_ray.errors import ParseError
+from chimera_ray.parsing import fields, final_answer, json_object, split_reasoning
+
+
+class Verdict(BaseModel):
+    """What a verifier is asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    is_valid: bool
+    label: Literal["easy", "hard"]
+    reason: str
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 1_000_000,
+        '{"' * 500_000,
+        '{"a":' * 200_000,
+        '{"a":' + "[" * 900_000,
+        '{"a": "' + "\\" * 1_000_001,
+        '"' * 1_000_000,
+        "{ " * 500_000,
+        "{" + " " * 1_000_000,
+        '{"a" ' * 200_000 + "}" * 200_000,
+        '{"a"}' * 200_000,
+        "<think>" * 100_000,
+        "</think>" * 100_000,
+        '{"a": "</think>',
+        "x" * 2_000_001,
+        "",
+        "null",
+        "[1, 2]",
+        '{"a": NaN}',
+        '{"a": -Infinity}',
+        '{"a": 1e999}',
+        '{"a": ' + "9" * 5_000 + "}",
+        '{"a": 1, "a": 1}',
+        '{"a": {"b": 1, "b": 2}}',
+        '{"a": 1} or {"a": 2}',
+        '[{"a": 1}, {"a": 2}]',
+        '{"a": 1,}',
+        '{"a": 1',
+        "{'a': 1}",
+        '{"a": "\\ud800"}',
+        '{"a": "\ud800"}',
+        '{"a": ' * 51 + "1" + "}" * 51,
+    ],
+    ids=lambda text: repr(text[:16]) + str(len(text)),
+)
+def test_json_object_hostile_or_wrong_reply_raises_shortly(text: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(ParseError) as caught:
+        json_object(text)
+    assert time.perf_counter() - start < 2
+    assert len(str(caught.value)) < 160
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1}',
+        '\ufeff \n{"a": 1}\n',
+        '```json\n{"a": 1}\n```',
+        '```\n{"a": 1}\n```',
+        'Here it is: {"a": 1}. Hope that helps!',
+        'The set {1, 2} and \\frac{1}{2}, "quoted {": {"a": 1}',
+        'First {"a": 1}. Again: {"a": 1}',
+        'An empty {} and \\boxed{}, then {"a": 1}',
+        '<think>maybe {"a": 2}?</think>{"a": 1}',
+        '{"a": 2}</think>\n\n{"a": 1}',
+        'Do not write {"b" like this. {"a": 1}',
+    ],
+)
+def test_json_object_any_wrapping_finds_it(text: str) -> None:
+    assert json_object(text) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (r"\frac{1}{2}", r"\frac{1}{2}"),
+        (r"\alpha+\beta", r"\alpha+\beta"),
+        (r"\theta \times \text{m} \to \tan", r"\theta \times \text{m} \to \tan"),
+        (r"\nabla \neq \nu", r"\nabla \neq \nu"),
+        (r"\rho \right)", r"\rho \right)"),
+        (r"\(x\) \{1\} \% \$", r"\(x\) \{1\} \% \$"),
+        (r"\underline{x} \upsilon", r"\underline{x} \upsilon"),
+        (r"one\ntwo\tthree", "one\ntwo\tthree"),
+        (r"line\ni = 1\nelse", "line\ni = 1\nelse"),
+        (r"\\frac{1}{2}\nnext", "\\frac{1}{2}\nnext"),
+        (r"\\alpha\neq", "\\alpha\neq"),
+        (r"\u00e9 \/ \" \\", 'é / " \\'),
+        (r"a \\ b \frac12", r"a \ b \frac12"),
+        ("raw\nline", "raw\nline"),
+        (r"\nfoo", "\nfoo"),
+    ],
+)
+def test_json_object_latex_is_repaired_only_where_it_was_not_escaped(
+    written: str, expected: str
+) -> None:
+    assert json_object('{"a": "' + written + '"}') == {"a": expected}
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("ab{}[]\"'", max_size=3), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.text('abc"{}', min_size=1), _JSON, min_size=1), st.sampled_from([None, 2])
+)
+def test_json_object_ascii_escaped_value_survives(
+    value: dict[str, Any], indent: int | None
+) -> None:
+    # A newline before letters that spell a command is the one documented ambiguity.
+    text = json.dumps(value, indent=indent).replace("\\n", "\\u000a").replace("\\t", "\\u0009")
+    text = text.replace("\\r", "\\u000d").replace("\\b", "\\u0008").replace("\\f", "\\u000c")
+    assert json_object(f"Sure:\n{text}\nDone.") == json.loads(text)
+
+
+@given(st.text(st.sampled_from('{}[]":,\\ abn1u'), max_size=60))
+def test_json_object_any_text_gives_a_dict_or_parse_error(text: str) -> None:
+    with contextlib.suppress(ParseError):
+        assert isinstance(json_object(text), dict)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('{"is_valid": true, "label": "odd", "reason": "secret"}', "label"),
+        ('{"is_valid": true, "label": "easy"}', "reason"),
+        ('{"is_valid": true, "label": "easy", "reason": 5}', "reason"),
+        ('{"is_valid": null, "label": "easy", "reason": "secret"}', "is_valid"),
+        ('{"is_valid": true, "label": "easy", "reason": "", "more": "secret"}', "more"),
+    ],
+)
+def test_fields_wrong_field_is_named_without_its_text(text: str, named: str) -> None:
+    with pytest.raises(ParseError, match=f"^{named} is wrong") as caught:
+        fields(text, Verdict)
+    assert "secret" not in str(caught.value)
+
+
+def test_fields_hostile_field_name_is_cut() -> None:
+    with pytest.raises(ParseError) as caught:
+        fields(
+            '{"is_valid": true, "label": "easy", "reason": "", "' + "x" * 9_000 + '": 1}', Verdict
+        )
+    assert len(str(caught.value)) < 160
+
+
+def test_fields_right_reply_is_read() -> None:
+    text = '```json\n{"is_valid": false, "label": "hard", "reason": "$\\frac12$"}\n```'
+    assert fields(text, Verdict) == Verdict(is_valid=False, label="hard", reason=r"$\frac12$")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no answer here",
+        r"\boxed{" * 100_000,
+        r"\boxed{5",
+        r"\boxed{}",
+        r"\boxed{{5}",
+        "}" * 500_000,
+        "*" * 500_000,
+        "answer " * 100_000,
+        "the " * 100_000 + "answer",
+        "Answer:",
+        "Answer: " + "9" * 4_001,
+        r"\boxed{" + "9" * 4_001 + "}",
+        r"\boxed{" * 3_000 + "5" + "}" * 2_000,
+    ],
+    ids=lambda text: repr(text[:16]) + str(len(text)),
+)
+def test_final_answer_none_or_hostile_is_none_and_fast(text: str) -> None:
+    start = time.perf_counter()
+    answer = final_answer(text)
+    assert time.perf_counter() - start < 2
+    assert answer is None or r"\boxed{" * 3_000 in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"So \boxed{5}.", "5"),
+        (r"\boxed{1} but no, \boxed{2}", "2"),
+        (r"\fbox{7}", "7"),
+        (r"\boxed {7}", "7"),
+        (r"\boxed{\frac{1}{2}} and \boxed{", r"\frac{1}{2}"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{ $x$ }", "x"),
+        (r"\boxed{\boxed{5}}", "5"),
+        (r"\boxed{5} or \boxed{}", "5"),
+        ("\\boxed{3}\nAnswer: 4", "3"),
+        ("Answer: 4", "4"),
+        ("Answer: 3\nAnswer: 4.", "4"),
+        ("**Answer:** $x+1$", "x+1"),
+        ("**Final Answer**: 42", "42"),
+        ("### Final answer: **42**", "42"),
+        ("**Final answer: 42**", "42"),
+        ("The final answer is $\\frac{1}{2}$.", r"\frac{1}{2}"),
+        ("Thus, the answer is: \\(7\\)", "7"),
+        ("**Final Answer:**\n\n$$x^2$$\n", "x^2"),
+        ("Answer: $a$ or $b$", "$a$ or $b$"),
+        ("Answer: 0.333...", "0.333..."),
+        ("answer = B", "B"),
+    ],
+)
+def test_final_answer_commitment_is_found(text: str, expected: str) -> None:
+    assert final_answer(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", (None, "plain")),
+        ("", (None, "")),
+        ("reasoning</think>\n\nfinal", ("reasoning", "final")),
+        ("<think>\nreasoning\n</think>final", ("reasoning", "final")),
+        ("\n<think>cut", ("cut", "")),
+        ("<think>", ("", "")),
+        ("</think>5", ("", "5")),
+        ("a </think> b </think> c", ("a </think> b", "c")),
+        ("I mention <think> here", (None, "I mention <think> here")),
+    ],
+)
+def test_split_reasoning_any_form_is_split_at_the_last_tag(
+    text: str, expected: tuple[str | None, str]
+) -> None:
+    assert split_reasoning(text) == expected
