@@ -134,5 +134,5 @@ def _declined_checks(standings: Sequence[Standing]) -> dict[str, dict[str, int]]
         for _, table in standing.index.tables(rejected, ["detail"]):
             for detail in table["detail"].to_pylist():
                 for verifier, failed in json.loads(detail).items():
-                    counts.setdefault(verifier, Counter()).update(failed)
+                    counts.setdefault(verifier, Counter()).update(failed.keys())
     return {verifier: dict(found.most_common()) for verifier, found in sorted(counts.items())}

@@ -13,6 +13,8 @@ from chimera_ray.errors import ConfigError
 from chimera_ray.schemas import digest
 
 ROLES = ("expander", "drafter", "verifier_a", "verifier_b", "solver", "grader")
+SIMULATED_REVISION = "1"
+"""raised by hand when the simulated world's problems or the teacher's ways change"""
 Rate = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
 
@@ -126,7 +128,7 @@ class SimulatedModel(_Model):
     def identity(self) -> str:
         """Everything but the waiting time, so simulated work never passes for real work."""
         said = self.model_dump_json(exclude={"latency", "prices"})
-        return digest("simulated", said)
+        return digest("simulated", SIMULATED_REVISION, said)
 
 
 class OpenAIModel(_Model):

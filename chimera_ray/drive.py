@@ -15,7 +15,7 @@ from chimera_ray.graph import Graph, Node
 from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.parts import part_name, write_part
 from chimera_ray.ledger.store import Store
-from chimera_ray.runners import Carrier
+from chimera_ray.runners import Carrier, CarrierError
 from chimera_ray.runners.perform import StageBugError, outputs_of
 from chimera_ray.schemas import Outcome, Record, work_id
 from chimera_ray.stage import Fold, Reject
@@ -56,7 +56,7 @@ def drive(
     inputs = source_of(graph)
     segments = graph.segments() if max_rows is None else [(node,) for node in graph.nodes]
     for segment in segments:
-        num_done = -1
+        num_done, trouble = -1, None
         while True:
             try:
                 standings = _stand(segment, inputs.sample(max_rows), store, run_id)
@@ -64,12 +64,15 @@ def drive(
                 if not any(len(standing.todo) for standing in standings):
                     inputs = standings[-1].outputs()
                     break
-                _require_progress(standings, num_done)
+                _require_progress(standings, num_done, trouble)
                 num_done = _num_done(standings)
                 if isinstance(segment[0].stage, Fold):
                     _fold(standings[0], store, run_id)
                 else:
                     carrier.carry(standings)
+            except CarrierError as exc:
+                log.warning("carrying what is left, after this: %s", exc)
+                trouble = exc
             except PartLostError as exc:
                 log.info("looking again, since %s went while it was in use", exc)
 
@@ -87,9 +90,13 @@ def _num_done(standings: Sequence[Standing]) -> int:
     return sum(len(standing.inputs.ids) - len(standing.todo) for standing in standings)
 
 
-def _require_progress(standings: Sequence[Standing], num_done_before: int) -> None:
+def _require_progress(
+    standings: Sequence[Standing], num_done_before: int, trouble: CarrierError | None
+) -> None:
     if _num_done(standings) > num_done_before:
         return
+    if trouble is not None:
+        raise RunError(f"a whole pass brought nothing forward: {trouble}") from trouble
     stuck = ", ".join(f"{len(s.todo)} of {s.node.name}" for s in standings if len(s.todo))
     raise RunError(f"a whole pass brought nothing forward; still to be done: {stuck}")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from chimera_ray import schemas
 from chimera_ray.config import ROLES, Config, Recipe, explain
 from chimera_ray.errors import GraphError
 from chimera_ray.prompts import sources
@@ -109,6 +110,13 @@ def build_graph(config: Config) -> Graph:
     said = [subject.model_dump_json() for subject in subjects]
     fingerprint = digest("run", *said, *(node.fingerprint for node in nodes))
     return Graph(recipe.name, subjects, tuple(nodes), fingerprint)
+
+
+def rebuild_node(config: Config, name: str, takes: str, fingerprint: str) -> Node:
+    """A node's names → the node, in another process than the one that judged it."""
+    stage = STAGES[name]
+    params = stage.params.model_validate(config.recipe.params.get(name, {}))
+    return Node(stage, params, getattr(schemas, takes), fingerprint)
 
 
 def _node(config: Config, name: str, arrives: type[Row]) -> Node:

@@ -55,7 +55,7 @@ class Reply:
     finish_reason: FinishReason = "stop"
     reasoning: str | None = None
     """the thinking part, where the server returns it apart from the text"""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     request_id: str = ""
     attempts: int = 1
 
@@ -122,8 +122,16 @@ async def complete(
     prompt_id = digest("prompt", *(text for message in messages for text in message))
     paid, num_tries = bound.log.take_earlier(bound.role, prompt_id)
     if paid is not None:
-        bound.log.calls.append(paid._replace(is_replayed=True))
-        return parse(_reply_of(paid))
+        try:
+            value = parse(_reply_of(paid))
+        except RowError as exc:  # the parser has become stricter since: this reply is used up
+            bound.log.calls.append(
+                paid._replace(is_replayed=True, status=_status_of(exc), error=str(exc))
+            )
+            num_tries += 1
+        else:
+            bound.log.calls.append(paid._replace(is_replayed=True))
+            return value
     seed = (
         int(digest("seed", bound.log.work_id, bound.role, prompt_id, str(num_tries))[:8], 16) >> 1
     )

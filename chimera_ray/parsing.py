@@ -6,9 +6,11 @@ LaTeX inside JSON strings is repaired, since models forget to escape the backsla
 
 - A backslash that starts no JSON escape (`\alpha`, `\(`) is doubled, always.
 - `\b`, `\f`, `\n`, `\r` and `\t` are JSON escapes as well as the start of `\beta`, `\frac`,
-  `\nabla`, `\rho` and `\theta`. They are doubled only if the whole run of letters is a LaTeX command listed
-  here, and only if the object has no `\\` followed by a letter: such a reply escapes properly.
-- `\ni` is not listed: a line break before a lone "i" is the likelier reading.
+  `\nabla`, `\rho` and `\theta`. They are doubled only if the whole run of letters is a LaTeX
+  command listed here, and only if the object has no `\\` followed by a letter: such a reply
+  escapes properly.
+- `\ni` is not listed: a line break before a lone "i" is the likelier reading. `\nu`, `\ne`, `\not`
+  and `\neg` count only in an object that has an escape which JSON does not know.
 """
 
 import json
@@ -43,8 +45,10 @@ _COMMANDS = frozenset(
     tag tan tanh tau tbinom text textbf textit textnormal textrm textsf texttt textstyle tfrac
     therefore theta thicksim thickapprox tilde times to top triangle triangleleft triangleq
     triangleright twoheadrightarrow
-    """.split()
+    """.split()  # noqa: SIM905
 )
+# A line break before "u", "e", "ot" or "eg" is as likely, unless escapes are forgotten elsewhere.
+_WORD_ENDS = frozenset(("nu", "ne", "not", "neg"))
 _PROPERLY_ESCAPED = re.compile(r"\\\\[A-Za-z]")
 _ESCAPE = re.compile(r'\\(?:["\\/]|u[0-9a-fA-F]{4}|(?P<name>[A-Za-z]+)|)')
 _OBJECT_START = re.compile(r'\{\s*+["}]')
@@ -178,6 +182,9 @@ def _closing(text: str, start: int) -> int | None:
 
 def _repaired(span: str) -> str:
     escapes_properly = _PROPERLY_ESCAPED.search(span) is not None
+    names = [escape["name"] or "" for escape in _ESCAPE.finditer(span)]
+    forgets = any(name and name[0] not in "bfnrt" for name in names)
+    commands = _COMMANDS if forgets else _COMMANDS - _WORD_ENDS
 
     def repair(escape: re.Match[str]) -> str:
         name = escape["name"]
@@ -186,7 +193,7 @@ def _repaired(span: str) -> str:
         is_json = name[0] in "bfnrt"
         return (
             escape[0]
-            if is_json and (escapes_properly or name not in _COMMANDS)
+            if is_json and (escapes_properly or name not in commands)
             else "\\" + escape[0]
         )
 

@@ -67,7 +67,7 @@ def _decontamination(account: Account, benchmarks: Sequence[str]) -> str:
 def stage_table(account: Account) -> Table:
     """An account → one line for each stage."""
     table = Table(title="Stages", title_justify="left")
-    table.add_column("stage")
+    table.add_column("stage", no_wrap=True)
     for name in ("inputs", "accepted", "rejected", "failed", "to do", "outputs"):
         table.add_column(name, justify="right")
     table.add_column("reasons")
@@ -98,8 +98,8 @@ def role_table(
 ) -> Table:
     """An account → one line for each role: calls, tokens and cost, in all and of this run."""
     table = Table(title="Calls behind these rows, each once", title_justify="left")
-    table.add_column("role")
-    table.add_column("model")
+    table.add_column("role", no_wrap=True)
+    table.add_column("model", no_wrap=True)
     for name in ("calls", "input tokens", "output tokens", "cost USD"):
         table.add_column(name, justify="right")
     if paid_now is not None:
@@ -128,7 +128,7 @@ def checks_table(account: Account) -> Table:
 def audit_table(audit: Audit) -> Table:
     """An audit against the simulated truth → what the pipeline let through."""
     table = Table(title="Audit against the simulated truth", title_justify="left")
-    table.add_column("measure")
+    table.add_column("measure", no_wrap=True)
     table.add_column("value", justify="right")
     table.add_column("of", justify="right")
     table.add_column("share (95% interval)", justify="right")

@@ -128,7 +128,7 @@ class ValidProblem(Problem):
 
 
 class Rollout(Row):
-    """One attempt to be made at a problem; says nothing of verdicts, so they cost no new attempt."""
+    """One attempt to be made at a problem; silent on verdicts, so that they cost no new attempt."""
 
     subject: str
     area: str

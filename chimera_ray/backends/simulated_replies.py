@@ -159,7 +159,7 @@ def _label(ask: Label, rng: Random, config: SimulatedModel) -> Said:
     reference = Item("", 0, "", ask.reference_answer, ())
     is_equal = answer is not None and is_true_answer(reference, answer)
     error_rate = config.false_reject_rate if is_equal else config.false_accept_rate
-    is_correct = is_equal != (rng.random() < error_rate)
+    is_correct = answer is not None and is_equal != (rng.random() < error_rate)
     comparison = "The two answers say the same."
     if not is_correct:
         comparison = "The extracted answer differs from the reference answer."

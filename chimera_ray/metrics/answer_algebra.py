@@ -7,7 +7,9 @@ of symbols nor its reading of "3(4)" as a mixed number.
 """
 
 import signal
-from typing import Any
+from typing import Any, TypeAlias
+
+_Sympy: TypeAlias = Any  # sympy has no types
 
 _DIGITS = 40
 _TOLERANCE = 1e-25
@@ -58,7 +60,7 @@ def _is_equal(reference: str, predicted: str) -> bool:
     return bool(verify(gold, target, timeout_seconds=None))
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str) -> _Sympy:
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 
     config = ConversionConfig(
@@ -67,7 +69,7 @@ def _parse(text: str) -> Any:
     return latex2sympy(text, is_real=True, normalization_config=None, conversion_config=config)
 
 
-def _is_same(a: Any, b: Any) -> bool:
+def _is_same(a: _Sympy, b: _Sympy) -> bool:
     """Two sympy objects → the same kind with the same parts, every number to 25 digits."""
     import sympy
     from sympy.core.relational import Relational
@@ -91,11 +93,11 @@ def _is_same(a: Any, b: Any) -> bool:
     return isinstance(a, sympy.Expr) and isinstance(b, sympy.Expr) and _is_same_value(a, b)
 
 
-def _all_same(a: list[Any], b: list[Any]) -> bool:
+def _all_same(a: list[_Sympy], b: list[_Sympy]) -> bool:
     return len(a) == len(b) <= _MAX_ELEMENTS and all(map(_is_same, a, b))
 
 
-def _same_in_any_order(a: list[Any], b: list[Any]) -> bool:
+def _same_in_any_order(a: list[_Sympy], b: list[_Sympy]) -> bool:
     if not 0 < len(a) == len(b) <= _MAX_ELEMENTS:
         return False
     left = list(b)
@@ -107,7 +109,7 @@ def _same_in_any_order(a: list[Any], b: list[Any]) -> bool:
     return True
 
 
-def _is_same_relation(a: Any, b: Any) -> bool:
+def _is_same_relation(a: _Sympy, b: _Sympy) -> bool:
     """Two relations → one is the other, turned round or multiplied by a number."""
     import sympy
 
@@ -128,7 +130,7 @@ def _is_same_relation(a: Any, b: Any) -> bool:
     )
 
 
-def _is_same_value(a: Any, b: Any) -> bool:
+def _is_same_value(a: _Sympy, b: _Sympy) -> bool:
     """Two expressions → equal to 25 digits at every point tried, or the same infinity."""
     import sympy
     from sympy.core.function import AppliedUndef
@@ -146,7 +148,7 @@ def _is_same_value(a: Any, b: Any) -> bool:
     return len(known) >= min(2, len(checks)) and all(known)
 
 
-def _is_same_at(a: Any, b: Any, point: dict[Any, Any]) -> bool | None:
+def _is_same_at(a: _Sympy, b: _Sympy, point: dict[_Sympy, _Sympy]) -> bool | None:
     values = [expression.subs(point).evalf(_DIGITS) for expression in (a, b)]
     if not all(value.is_number and value.is_finite for value in values):
         return None
@@ -156,7 +158,7 @@ def _is_same_at(a: Any, b: Any, point: dict[Any, Any]) -> bool | None:
     return bool(abs(left - right) <= _TOLERANCE * abs(right))
 
 
-def _points(num_symbols: int) -> list[list[Any]]:
+def _points(num_symbols: int) -> list[list[_Sympy]]:
     """Count of symbols → three points without pattern: small, large, and of mixed sign."""
     from sympy import Rational, prime
 
@@ -168,7 +170,7 @@ def _points(num_symbols: int) -> list[list[Any]]:
     return [small, large, mixed]
 
 
-def _exact(expression: Any) -> Any:
+def _exact(expression: _Sympy) -> _Sympy:
     """Expression → the same with decimals as the rationals that were written."""
     from sympy import Float, Rational
 

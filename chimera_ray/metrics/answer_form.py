@@ -51,7 +51,7 @@ _GREEK = frozenset(
     """
     alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma
     tau upsilon phi chi psi omega
-    """.split()
+    """.split()  # noqa: SIM905
 )
 
 _DECIMAL = r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)"
@@ -74,7 +74,7 @@ class Number(NamedTuple):
 
     value: Fraction
     num_digits: int | None
-    """Significant digits of a decimal fraction; None for integers and fractions, which are exact."""
+    """Significant digits of a decimal fraction; None for what is written exactly."""
     last_place: Fraction
     """What one unit in the last written digit is worth; 0 if exact."""
 

@@ -24,13 +24,13 @@ _CHOICE = re.compile(
 )
 _OTHER_CHOICE = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z])|\b(?:or|and|not)\b")
 
-_FUNCTIONS = "arcsin arccos arctan sinh cosh tanh sin cos tan cot sec csc exp ln log".split()
+_FUNCTIONS = "arcsin arccos arctan sinh cosh tanh sin cos tan cot sec csc exp ln log".split()  # noqa: SIM905
 _COMMANDS = frozenset(
     r"""
     frac sqrt cdot times pi infty le ge lt gt cup cap binom begin end
-    alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau
-    upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega
-    """.split()
+    alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma
+    tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega
+    """.split()  # noqa: SIM905
 ) | frozenset(_FUNCTIONS)
 _BARE_FUNCTION = re.compile(rf"(?<![A-Za-z\\])({'|'.join(_FUNCTIONS)}|pi)(?![A-Za-z])")
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
@@ -191,12 +191,12 @@ def _groups(form: str) -> Counter[tuple[str, str]] | None:
     commas: Counter[tuple[str, str]] = Counter()
     pending: list[tuple[str, int]] = []
     num_bare = 0
-    for token in _GROUP.findall(form):
-        if token in ("(", "[", "{", r"\{"):
-            pending.append((token, 0))
+    for mark in _GROUP.findall(form):
+        if mark in ("(", "[", "{", r"\{"):
+            pending.append((mark, 0))
             if len(pending) > _MAX_NESTING:
                 return None
-        elif token == ",":
+        elif mark == ",":
             if pending:
                 pending[-1] = (pending[-1][0], pending[-1][1] + 1)
             else:
@@ -205,10 +205,10 @@ def _groups(form: str) -> Counter[tuple[str, str]] | None:
             return None
         else:
             opening, num_commas = pending.pop()
-            if (opening in "([") != (token in ")]") or (opening == "{") != (token == "}"):
+            if (opening in "([") != (mark in ")]") or (opening == "{") != (mark == "}"):
                 return None
             if num_commas:
-                commas[opening + token, "," * num_commas] += 1
+                commas[opening + mark, "," * num_commas] += 1
     if num_bare:
         commas["bare", ","] = num_bare
     return None if pending else commas

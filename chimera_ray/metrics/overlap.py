@@ -1,8 +1,8 @@
 """Word n-gram overlap of two texts, or of one text with many; it knows no problem from another.
 
 Words are casefolded and NFKC-normalised. Numbers and operators are words of their own, so "3-4"
-and "34" differ, as do "10²" and "102". Brackets, backslashes, dollars, commas and full stops are dropped.
-A hyphen, slash, colon, apostrophe, star, bar or the like counts only next to a number or a
+and "34" differ, as do "10²" and "102". Brackets, backslashes, dollars, commas and full stops are
+dropped. A hyphen, slash, colon, apostrophe, star, bar or the like counts only next to a number or a
 single letter: "well-known" is two words, "x-y" is three.
 """
 

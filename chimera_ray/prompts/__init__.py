@@ -4,6 +4,7 @@ They are package data because they are identity: a changed prompt is a changed s
 Undefined fields are errors, and LaTeX braces pass through untouched.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -21,8 +22,17 @@ _JINJA = jinja2.Environment(
 
 
 def render(name: str, **fields: object) -> str:
-    """A prompt's name and its fields → the text that is sent."""
-    return _template(name).render(**fields).strip()
+    """A prompt's name and its fields → the text that is sent.
+
+    Fields come from models and are not to be trusted: none of them can close a tag that the prompt
+    itself opens around its material.
+    """
+    template, tags = _template(name)
+    fenced = {
+        key: tags.sub(r"< /\1", value) if tags and isinstance(value, str) else value
+        for key, value in fields.items()
+    }
+    return template.render(**fenced).strip()
 
 
 def sources(stage: str) -> dict[str, str]:
@@ -33,5 +43,9 @@ def sources(stage: str) -> dict[str, str]:
 
 
 @cache
-def _template(name: str) -> jinja2.Template:
-    return _JINJA.get_template(f"{name}.md")
+def _template(name: str) -> tuple[jinja2.Template, re.Pattern[str] | None]:
+    """A prompt's template, and what matches the closing tags that it uses."""
+    source = (_FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    tags = sorted(set(re.findall(r"</(\w+)>", source)))
+    pattern = re.compile(rf"<\s*/\s*({'|'.join(tags)})\b", re.IGNORECASE) if tags else None
+    return _JINJA.get_template(f"{name}.md"), pattern

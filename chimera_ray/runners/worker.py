@@ -1,4 +1,4 @@
-"""One stage at work inside one event loop: slots, models, ledger. Knows nothing of what feeds it."""
+"""One stage at work inside one event loop: slots, models, ledger; it knows not what feeds it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chimera_ray.llm import ReplySchema, ask
 from chimera_ray.metrics.answer_match import match_answer
@@ -30,6 +30,12 @@ class Comparison(BaseModel):
     comparison: str
     is_correct: bool
     confidence: int = Field(ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _nothing_is_not_correct(self) -> "Comparison":
+        if self.is_correct and self.extracted_answer is None:
+            raise ValueError("is_correct is true, but no answer was extracted")
+        return self
 
 
 SCHEMA = ReplySchema("label_trajectory", Comparison.model_json_schema())

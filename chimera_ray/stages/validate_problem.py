@@ -12,7 +12,6 @@ from chimera_ray.prompts import render
 from chimera_ray.schemas import Check, Problem, ValidProblem, Verdict
 from chimera_ray.stage import Models, Params, Reject, stage
 
-
 REASON_CHARS = 300
 
 

@@ -6,7 +6,7 @@ import time
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
@@ -127,6 +127,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(
     st.dictionaries(st.text('abc"{}', min_size=1), _JSON, min_size=1), st.sampled_from([None, 2])
 )

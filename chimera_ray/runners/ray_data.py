@@ -1,0 +1,355 @@
+"""Rows through stages on Ray Data: the only file that knows Ray.
+
+Every stage of a segment is a pool of actors in one streaming plan. Ray hands an actor calls of many
+rows, several at once; inside, one event loop and one set of slots serve them all, and a row that is
+done and durable leaves through whichever call is open, so that no slow row holds others back.
+
+Ray's blocks are only a way to travel. A killed actor may lose rows on the road or send them twice:
+the ledger knows what is done, the driver looks again, and a row in hand is not taken up twice.
+"""
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+
+from chimera_ray.config import Config
+from chimera_ray.errors import ChimeraError
+from chimera_ray.frontier import Standing
+from chimera_ray.graph import rebuild_node
+from chimera_ray.ledger.store import Store
+from chimera_ray.runners import CarrierError
+from chimera_ray.runners.perform import StageBugError
+from chimera_ray.runners.worker import Item, StageWorker, accepted
+
+CHUNK_ROWS = 500
+GROUP_ROWS = 512
+CALLS_PER_ACTOR = 32
+MOST_BLOCKS = 8
+"""blocks that one call gives in ordinary weather"""
+SHIP_S = 0.02
+PARCEL = pa.schema([("parcel", pa.large_binary())])
+"""one cell, one block: many rows as lines of `id json`, or `@path` of a chunk that holds them"""
+
+
+class RayCarrier:
+    """Carries rows by Ray Data; Ray starts with the first row that there is to carry."""
+
+    def __init__(self, config: Config, run_id: str) -> None:
+        """Starts nothing yet."""
+        self._config, self._run_id = config, run_id
+        self._store = Store(config.output_dir)
+        self._gauge: Any = None
+        self._is_ours = False
+
+    def carry(self, standings: Sequence[Standing]) -> None:
+        """Works off what is to be done at each stage of a segment, in one streaming plan.
+
+        Raises:
+            ChimeraError: what a stage's actor raised, or that Ray itself gave up.
+        """
+        self._start()
+        folder = f"runs/.todo/{self._run_id}"
+        try:
+            plan = self._plan(standings, folder)
+            for bundle in plan.iter_internal_ref_bundles():
+                del bundle  # receipts: what counts is in the ledger
+        except Exception as exc:  # (Ray wraps whatever an actor raised in errors of its own)
+            raise _cause(exc) from exc
+        finally:
+            for name in self._store.names(folder):
+                self._store.delete(f"{folder}/{name}")
+
+    def in_flight(self) -> dict[str, int]:
+        """Stage → rows that are being worked on, as of the actors' last word."""
+        if self._gauge is None:
+            return {}
+        with suppress(ray.exceptions.RayError):
+            counts: dict[str, int] = ray.get(self._gauge.read.remote(), timeout=2)
+            return counts
+        return {}
+
+    def close(self) -> None:
+        """Ends the Ray that this carrier started; leaves a cluster as it is."""
+        self._gauge = None
+        if self._is_ours:
+            ray.shutdown()
+
+    def _start(self) -> None:
+        if self._gauge is not None:
+            return
+        runtime = self._config.runtime
+        if not ray.is_initialized():
+            self._is_ours = True
+            try:
+                _init_ray(runtime.kind, runtime.ray_address, runtime.num_cpus)
+            except (ConnectionError, ray.exceptions.RayError, RuntimeError) as exc:
+                raise CarrierError(f"Ray did not start: {exc}") from exc
+        self._gauge = ray.remote(num_cpus=0)(Gauge).remote()
+        _set_context()
+
+    def _plan(self, standings: Sequence[Standing], folder: str) -> Dataset:
+        """One operator for each stage at which rows arrive: from the stage before, or the todo."""
+        arriving: Dataset | None = None
+        said = self._config.model_dump_json()
+        for standing in standings:
+            chunks = [_parcel(b"@" + path.encode()) for path in self._chunks(standing, folder)]
+            if chunks:
+                todo = ray.data.from_blocks(chunks)
+                arriving = todo if arriving is None else arriving.union(todo)
+            if arriving is None:
+                continue
+            node = standing.node
+            arriving = arriving.map_batches(
+                StageActor,
+                fn_constructor_kwargs={
+                    "said": said,
+                    "name": node.name,
+                    "takes": node.takes.__name__,
+                    "fingerprint": node.fingerprint,
+                    "run_id": self._run_id,
+                    "is_last": standing is standings[-1],
+                    "gauge": self._gauge,
+                },
+                batch_size=None,
+                batch_format="pyarrow",
+                num_cpus=0,  # an actor waits for models; slots bound it, and CPUs never deadlock it
+                compute=ActorPoolStrategy(
+                    size=self._config.runtime.pool_of(node.name).actors,
+                    max_tasks_in_flight_per_actor=CALLS_PER_ACTOR,
+                    max_concurrent_calls_per_actor=CALLS_PER_ACTOR,
+                    enable_true_multi_threading=True,
+                ),
+            )
+        if arriving is None:
+            raise CarrierError("there was nothing to carry")
+        return arriving
+
+    def _chunks(self, standing: Standing, folder: str) -> list[str]:
+        """Writes what is to be done at a stage as chunks, so that no row waits in memory."""
+        paths: list[str] = []
+        chunk: list[Item] = []
+
+        def write() -> None:
+            path = f"{folder}/{standing.node.name}-{len(paths):06d}"
+            content = _lines(chunk)
+            self._store.write(path, lambda sink: sink.write(content))
+            paths.append(path)
+            chunk.clear()
+
+        for place, payload in standing.inputs.rows(standing.todo):
+            chunk.append((standing.inputs.ids[place], payload))
+            if len(chunk) == CHUNK_ROWS:
+                write()
+        if chunk:
+            write()
+        return paths
+
+
+class Gauge:
+    """Rows in flight, by stage and actor, for the display alone."""
+
+    def __init__(self) -> None:
+        """Knows no actor yet."""
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def put(self, stage: str, actor: str, count: int) -> None:
+        """An actor's word."""
+        self._counts[stage, actor] = count
+
+    def read(self) -> dict[str, int]:
+        """Stage → rows in flight over all its actors."""
+        sums: dict[str, int] = {}
+        for (stage, _), count in self._counts.items():
+            sums[stage] = sums.get(stage, 0) + count
+        return sums
+
+
+class _Call:
+    """One Ray call inside an actor: the queue that its thread sleeps on."""
+
+    def __init__(self) -> None:
+        self.outbox: queue.SimpleQueue[list[Item] | BaseException | None] = queue.SimpleQueue()
+        self.num_sent = 0
+
+    def send(self, items: list[Item]) -> None:
+        self.outbox.put(items)
+        self.num_sent += 1
+
+
+class StageActor:
+    """One stage in one actor: an event loop in a thread of its own, and a Ray thread per call."""
+
+    def __init__(
+        self,
+        said: str,
+        name: str,
+        takes: str,
+        fingerprint: str,
+        run_id: str,
+        is_last: bool,
+        gauge: Any,  # noqa: ANN401
+    ) -> None:
+        """Opens the models; what crosses the process border are names and the configuration."""
+        config = Config.model_validate_json(said)
+        self._name, self._is_last, self._gauge = name, is_last, gauge
+        self._store = Store(config.output_dir)
+        context = ray.get_runtime_context()
+        self._actor_id = context.get_actor_id()
+        self._is_reborn = context.was_current_actor_reconstructed
+        self._calls: list[_Call] = []
+        self._in_hand: set[str] = set()
+        self._ready: deque[Item] = deque()
+        self._is_shipping = False
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
+        node = rebuild_node(config, name, takes, fingerprint)
+        self._worker = self._run(_open(config, node, run_id)).result()
+        self._run(self._tell())
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Parcels of rows → parcels of rows that are durable, whichever call brought them."""
+        items = _unpack(table, self._store)
+        if self._is_reborn:
+            # Ray throws away as many blocks as the call had given before its actor died.
+            for _ in range(MOST_BLOCKS):
+                yield _parcel(b"")
+        call = _Call()
+        self._run(self._serve(call, items))
+        while (group := call.outbox.get()) is not None:
+            if isinstance(group, BaseException):
+                raise group
+            yield _parcel(_lines(group))
+
+    def _run(self, coroutine: Any) -> Future[Any]:  # noqa: ANN401
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _serve(self, call: _Call, items: Sequence[Item]) -> None:
+        self._calls.append(call)
+        fresh = [item for item in items if item[0] not in self._in_hand]
+        ids = {item[0] for item in fresh}
+        self._in_hand |= ids
+        end: BaseException | None = None
+        try:
+            async for records in self._worker.work(fresh):
+                if not self._is_last:
+                    self._ready.extend(accepted(records))
+                    self._ship_soon()
+        except Exception as exc:  # noqa: BLE001  (it is raised again, in the call's own thread)
+            end = exc
+        self._in_hand -= ids
+        if len(self._calls) == 1:
+            self._ship()
+        self._calls.remove(call)
+        call.outbox.put(end)
+
+    def _ship_soon(self) -> None:
+        if not self._is_shipping:
+            self._is_shipping = True
+            self._loop.call_later(SHIP_S, self._ship)
+
+    def _ship(self) -> None:
+        """Sends what is durable through open calls: few blocks, none held back by a slow row."""
+        self._is_shipping = False
+        while self._ready and self._calls:
+            count = min(GROUP_ROWS, len(self._ready))
+            group = [self._ready.popleft() for _ in range(count)]
+            self._calls_to_use()[0].send(group)
+
+    def _calls_to_use(self) -> list[_Call]:
+        return sorted(self._calls, key=lambda c: (c.num_sent >= MOST_BLOCKS, c.outbox.qsize()))
+
+    async def _tell(self) -> None:
+        told = 0
+        while True:
+            await asyncio.sleep(1)
+            if told != self._worker.num_in_flight:
+                told = self._worker.num_in_flight
+                self._gauge.put.remote(self._name, self._actor_id, told)
+
+
+async def _open(config: Config, node: Any, run_id: str) -> StageWorker:  # noqa: ANN401
+    return StageWorker(config, node, run_id)
+
+
+def _lines(items: Sequence[Item]) -> bytes:
+    return "\n".join(f"{input_id} {payload}" for input_id, payload in items).encode()
+
+
+def _items(lines: bytes) -> list[Item]:
+    pairs = (line.split(" ", 1) for line in lines.decode().split("\n") if line)
+    return [(pair[0], pair[1]) for pair in pairs]
+
+
+def _parcel(content: bytes) -> pa.Table:
+    return pa.table({"parcel": pa.array([content], pa.large_binary())}, schema=PARCEL)
+
+
+def _unpack(table: pa.Table, store: Store) -> list[Item]:
+    items: list[Item] = []
+    if not table.num_rows:  # a call that gave nothing: its block has no columns either
+        return items
+    for cell in table["parcel"].to_pylist():
+        is_path = cell.startswith(b"@")
+        items += _items(bytes(store.read_bytes(cell[1:].decode())) if is_path else cell)
+    return items
+
+
+def _init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
+    if kind == "cluster":
+        ray.init(address=address or "auto", log_to_driver=False, logging_level=logging.WARNING)
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its notes are for Ray's developers
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+    )
+
+
+def _set_context() -> None:
+    for name in ("progress", "execution.streaming_executor", "execution.operators"):
+        logging.getLogger(f"ray.data._internal.{name}").setLevel(logging.ERROR)
+    context = DataContext.get_current()
+    context.target_max_block_size = 1  # a block closes, and leaves, at every parcel
+    context.execution_options.preserve_order = False
+    context.execution_no_progress_timeout_s = -1  # a trajectory may take longer than any default
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.print_on_execution_start = False
+    context.enable_auto_log_stats = False
+    context.memory_usage_poll_interval_s = None
+    context.issue_detectors_config.detectors = []  # a long row is no hanging task here
+    context.max_consecutive_actor_init_deaths = 3
+
+
+def _cause(exc: BaseException) -> BaseException:
+    """What came out of a plan → what an actor raised; else Ray's own trouble, as a `CarrierError`.
+
+    After a `CarrierError` the driver looks again and carries what is left, as long as each pass
+    brings something forward.
+    """
+    seen: BaseException | None = exc
+    while seen is not None:
+        if isinstance(seen, ray.exceptions.RayTaskError) and isinstance(seen.cause, Exception):
+            seen = seen.cause
+            continue
+        if isinstance(seen, ChimeraError | StageBugError):
+            return seen
+        seen = seen.__cause__
+    text = str(exc).strip().splitlines()
+    return CarrierError(f"Ray gave up: {text[-1] if text else type(exc).__name__}")
