@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from chimera_ray.account import Account, RoleAccount, account_for, paid_by
 from chimera_ray.audit import Audit, audit_of
+from chimera_ray.backends import build_model
 from chimera_ray.config import Config
 from chimera_ray.drive import Watch, drive
 from chimera_ray.frontier import Standing, walk
@@ -63,6 +64,7 @@ def build(
     folder = f"runs/{graph.run_name}"
     resolved = config.model_dump(mode="json")
     store.write_text(f"{folder}/config.yaml", yaml.safe_dump(resolved, sort_keys=False))
+    store.write_text(f"{folder}/graph.json", graph.to_json())
     while True:
         drive(graph, store, carrier, run_id, watch)
         try:
@@ -110,6 +112,16 @@ def preview(
 def models_of(config: Config) -> dict[str, str]:
     """A configuration → the model that plays each role."""
     return {role: config.models.of(role).name for role in type(config.models).model_fields}
+
+
+def check_models(config: Config, graph: Graph) -> None:
+    """Nothing, if every role that the graph's stages ask for can be played.
+
+    Raises:
+        ConfigError: a model that cannot be reached from here, before anything is started.
+    """
+    for role in sorted({role for node in graph.nodes for role in node.roles}):
+        build_model(config.models.of(role))
 
 
 def benchmarks_of(graph: Graph) -> list[str]:

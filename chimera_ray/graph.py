@@ -4,6 +4,7 @@ Whatever cannot work dies here, before anything is paid for: an unknown stage, r
 an order in which the rows do not fit.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,14 @@ class Graph:
         """`<recipe>-<fingerprint>`: the run's folder under `runs/` and `datasets/`."""
         return f"{self.recipe}-{self.fingerprint[:8]}"
 
+    def to_json(self) -> str:
+        """The graph's names and fingerprints, from which `read_graph` makes it again."""
+        nodes = [
+            {"stage": node.name, "takes": node.takes.__name__, "fingerprint": node.fingerprint}
+            for node in self.nodes
+        ]
+        return json.dumps({"fingerprint": self.fingerprint, "stages": nodes}, indent=2)
+
     def segments(self) -> tuple[tuple[Node, ...], ...]:
         """The nodes, cut so that a fold stands alone and stages stream into one another."""
         cut: list[list[Node]] = []
@@ -110,6 +119,17 @@ def build_graph(config: Config) -> Graph:
     said = [subject.model_dump_json() for subject in subjects]
     fingerprint = digest("run", *said, *(node.fingerprint for node in nodes))
     return Graph(recipe.name, subjects, tuple(nodes), fingerprint)
+
+
+def read_graph(config: Config, text: str) -> Graph:
+    """What `Graph.to_json` said → that graph, whatever prompts and stages have become since."""
+    said = json.loads(text)
+    nodes = tuple(
+        rebuild_node(config, node["stage"], node["takes"], node["fingerprint"])
+        for node in said["stages"]
+    )
+    subjects = tuple(_subjects(config.recipe))
+    return Graph(config.recipe.name, subjects, nodes, said["fingerprint"])
 
 
 def rebuild_node(config: Config, name: str, takes: str, fingerprint: str) -> Node:

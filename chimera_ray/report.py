@@ -6,7 +6,7 @@ Text from a model is shown as text: never as markup, and without control charact
 from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +17,17 @@ from chimera_ray.build import Manifest
 from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
 from chimera_ray.schemas import Problem
+from chimera_ray.status import Status
 
 SHOWN_CHARS = 700
+WIDTH = 140
+"""columns, where there is no terminal"""
+
+
+def console() -> Console:
+    """Where a person reads: the terminal as wide as it is, a file or a pipe wide enough."""
+    found = Console()
+    return found if found.is_terminal else Console(width=WIDTH)
 
 
 def plain(text: str, max_chars: int = SHOWN_CHARS) -> Text:
@@ -31,19 +40,13 @@ def plain(text: str, max_chars: int = SHOWN_CHARS) -> Text:
 def summary(manifest: Manifest) -> RenderableType:
     """A manifest → what happened, and what to do next."""
     account, published = manifest.account, manifest.published
-    lines: list[RenderableType] = [
-        stage_table(account),
-        role_table(account, manifest.models, manifest.paid_by_this_execution),
-    ]
-    if account.declined_checks:
-        lines.append(checks_table(account))
-    if manifest.audit is not None:
-        lines.append(audit_table(manifest.audit))
-    lines.append(Text(_decontamination(account, manifest.benchmarks)))
-    lines += [Text(f"set aside, corrupt: {path}", style="red") for path in account.set_aside]
-    failed = sum(stage.failed for stage in account.stages)
-    if failed:
-        lines.append(Text(f"{failed:,} rows failed; the same command again tries them alone."))
+    lines = _account_lines(
+        account,
+        manifest.models,
+        manifest.benchmarks,
+        manifest.audit,
+        manifest.paid_by_this_execution,
+    )
     if published is None:
         lines.append(Text("The recipe ends before there are examples: no data set was published."))
     else:
@@ -54,6 +57,39 @@ def summary(manifest: Manifest) -> RenderableType:
             )
         )
     return Group(*lines)
+
+
+def status(found: Status) -> RenderableType:
+    """A run's status → the same tables as at its end."""
+    account = found.account
+    if account.is_complete and found.is_finished:
+        state = "finished"
+    elif any(stage.todo for stage in account.stages):
+        state = "not finished; the same command goes on from here"
+    else:
+        state = "worked off" if found.is_finished else "worked off, not published"
+    lines = _account_lines(account, found.models, found.benchmarks, found.audit, None)
+    return Group(Text(f"{found.run}: {state}", style="bold"), *lines)
+
+
+def _account_lines(
+    account: Account,
+    models: dict[str, str],
+    benchmarks: Sequence[str],
+    audit: Audit | None,
+    paid_now: dict[str, RoleAccount] | None,
+) -> list[RenderableType]:
+    lines: list[RenderableType] = [stage_table(account), role_table(account, models, paid_now)]
+    if account.declined_checks:
+        lines.append(checks_table(account))
+    if audit is not None:
+        lines.append(audit_table(audit))
+    lines.append(Text(_decontamination(account, benchmarks)))
+    lines += [Text(f"set aside, corrupt: {path}", style="red") for path in account.set_aside]
+    failed = sum(stage.failed for stage in account.stages)
+    if failed:
+        lines.append(Text(f"{failed:,} rows failed; the same command again tries them alone."))
+    return lines
 
 
 def _decontamination(account: Account, benchmarks: Sequence[str]) -> str:

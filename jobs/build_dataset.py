@@ -6,10 +6,9 @@ python jobs/build_dataset.py recipe=demo runtime=local output_dir=outputs
 import logging
 
 import composing
-from rich.console import Console
 
 from chimera_ray import report
-from chimera_ray.build import build, new_run_id, preview
+from chimera_ray.build import build, check_models, new_run_id, preview
 from chimera_ray.config import Config
 from chimera_ray.graph import build_graph
 from chimera_ray.ledger.store import Store
@@ -20,9 +19,10 @@ from chimera_ray.runners import open_carrier
 def build_dataset(config: Config) -> int:
     """Configuration → exit code 0, with the data set and its manifest under `output_dir`."""
     graph = build_graph(config)
+    check_models(config, graph)
     store = Store(config.output_dir)
     store.require_writable()
-    console, run_id = Console(), new_run_id()
+    console, run_id = report.console(), new_run_id()
     is_preview = config.runtime.kind == "preview"
     carrier = open_carrier(config, run_id)
     work = (config, graph, store, carrier, run_id)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 # Hydra then raises its errors instead of ending the process with its own report and code.
 os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -22,24 +23,25 @@ CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
 def run(job: Callable[[Config], int]) -> None:
     """A job → its process's exit: 0 done, 1 failed, 2 bad input, 3 stopped at the budget."""
-    codes: list[int] = []
+    composed: list[Any] = []
 
     @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
-    def composed(config: DictConfig) -> None:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        codes.append(job(read_config(plain)))  # type: ignore[arg-type]
+    def compose(config: DictConfig) -> None:
+        composed.append(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
 
     try:
-        composed()
+        compose()
+        # Out of Hydra's hands, so that the only report of an error is this one.
+        code = max((job(read_config(plain)) for plain in composed), default=0)
     except (HydraException, OmegaConfBaseException, ConfigError) as exc:
         _end(f"bad input: {exc}", 2)
     except ChimeraError as exc:
         _end(f"the run failed: {exc}", 1)
     except KeyboardInterrupt:
         _end("interrupted; the same command goes on from here", 130)
-    sys.exit(max(codes, default=0))
+    sys.exit(code)
 
 
-def _end(message: str, code: int) -> None:
+def _end(message: str, code: int) -> NoReturn:
     print(" ".join(message.split()), file=sys.stderr)
     sys.exit(code)

@@ -39,12 +39,16 @@ class Simulated:
         rng = Random(int(asked, 16))
         fault = self._fault(rng)
         reply = None if fault == "transient" else self._reply(request, fault, asked, rng)
-        # Drawn last: waiting is no part of the model's identity, so it must not change a reply.
         if self._config.latency.mean_s > 0:
-            await asyncio.sleep(waiting_s(self._config.latency, rng))
+            await asyncio.sleep(self.latency_s(request))
         if reply is None:
             raise TransientProviderError(f"the simulated provider failed to answer {asked[:8]}")
         return reply
+
+    def latency_s(self, request: Request) -> float:
+        """Request → the seconds that its call waits; always the same, and no part of its reply."""
+        asked = digest("waiting", str(self._config.seed), str(request.seed))
+        return waiting_s(self._config.latency, Random(int(asked, 16)))
 
     def cost_usd(self, usage: Usage) -> float:
         """Tokens of one call → US dollars, by the configured prices."""

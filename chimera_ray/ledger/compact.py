@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chimera_ray.ledger.parts import SCHEMA, TOTALS_KEY, is_part, write_table
+from chimera_ray.ledger.parts import SCHEMA, TOTALS_KEY, UNREADABLE, is_part, write_table
 from chimera_ray.ledger.store import Store
 
 SMALL_BYTES = 32 << 20
@@ -54,7 +54,7 @@ def _merge(store: Store, folder: str, names: Sequence[str]) -> int:
                 file = pq.ParquetFile(source, page_checksum_verification=True)
                 table = file.read(columns=SCHEMA.names)
                 totals.append(json.loads((file.schema_arrow.metadata or {})[TOTALS_KEY]))
-        except (pa.ArrowException, OSError, KeyError):
+        except UNREADABLE:
             continue  # the next reader judges it, and names it
         tables.append(table.select(SCHEMA.names).replace_schema_metadata(None))
         merged.append(name)

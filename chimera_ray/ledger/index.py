@@ -6,8 +6,8 @@ what the ones before it had paid for.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chimera_ray.errors import LedgerError
-from chimera_ray.ledger.parts import COUNTED, is_part, to_records
+from chimera_ray.ledger.parts import COUNTED, SCHEMA, UNREADABLE, is_part, to_records
 from chimera_ray.ledger.store import Store
 from chimera_ray.schemas import Record
 
@@ -28,6 +28,8 @@ NONE, ACCEPTED, REJECTED, FAILED = 0, 1, 2, 3
 OUTCOMES = ("none", "accepted", "rejected", "failed")
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
+T = TypeVar("T")
 
 
 class PartLostError(Exception):
@@ -40,7 +42,8 @@ class Found(NamedTuple):
     outcome: npt.NDArray[np.int8]
     position: Ints
     """where the record lies; -1: there is none"""
-    is_this_run: npt.NDArray[np.bool_]
+    is_this_run: Bools
+    """whether this execution has a record of it, be it the one that wins or not"""
 
 
 class Index:
@@ -60,7 +63,7 @@ class Index:
         self._keys: Keys = np.empty(0, np.uint64)
         self._positions: Ints = np.empty(0, np.int64)
         self._outcomes: npt.NDArray[np.int8] = np.empty(0, np.int8)
-        self._mine: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
+        self._mine: Bools = np.empty(0, np.bool_)
 
     def anew(self) -> "Index":
         """The same folder, not read yet."""
@@ -68,17 +71,22 @@ class Index:
 
     def refresh(self) -> None:
         """Takes in the parts that were written since; sets unreadable ones aside."""
-        new = [n for n in self._store.names(self.folder) if is_part(n) and n not in self._seen]
-        for name in new:
-            self._seen.add(name)
-            self._parts.append(name)
-            try:
-                table = self._read(len(self._parts) - 1, ["work_id", "outcome", "run_id"])
-            except PartLostError:
-                self._parts.pop()
-                continue
-            self._take_in(table, len(self._parts) - 1)
-        if new:
+        has_new, has_lost = False, True
+        while has_lost:  # parts went between listing and reading: what replaces them is listed now
+            has_lost = False
+            for name in self._store.names(self.folder):
+                if not is_part(name) or name in self._seen:
+                    continue
+                has_new = True
+                try:
+                    rows = self._read(name, lambda source: _index_rows(source, self._run_id))
+                except PartLostError:
+                    has_lost = True
+                    continue
+                self._seen.add(name)
+                self._parts.append(name)
+                self._take_in(*rows, len(self._parts) - 1)
+        if has_new:
             self._keep_winners()
 
     @property
@@ -108,7 +116,7 @@ class Index:
         for part in np.unique(part_of):
             chosen = np.flatnonzero(part_of == part)
             rows = positions[chosen] & 0xFFFFFFFF
-            yield chosen, self._read(int(part), columns).take(pa.array(rows))
+            yield chosen, self._rows(int(part), rows, columns)
 
     def records(self, positions: Ints) -> dict[int, Record]:
         """Places of records → the records, by place."""
@@ -143,14 +151,15 @@ class Index:
                 counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
-    def _take_in(self, table: pa.Table, part: int) -> None:
-        rows = np.arange(len(table), dtype=np.int64)
-        codes = pc.index_in(table["outcome"], pa.array(OUTCOMES))
-        mine = pc.equal(table["run_id"], self._run_id)
-        self._keys = np.concatenate([self._keys, _keys(table["work_id"].combine_chunks())])
+    def _rows(self, part: int, rows: Ints, columns: Sequence[str]) -> pa.Table:
+        return self._read(self._parts[part], lambda source: _read_rows(source, rows, columns))
+
+    def _take_in(self, keys: Keys, outcomes: npt.NDArray[np.int8], mine: Bools, part: int) -> None:
+        rows = np.arange(len(keys), dtype=np.int64)
+        self._keys = np.concatenate([self._keys, keys])
         self._positions = np.concatenate([self._positions, (part << 32) | rows])
-        self._outcomes = np.concatenate([self._outcomes, codes.to_numpy().astype(np.int8)])
-        self._mine = np.concatenate([self._mine, mine.to_numpy().astype(np.bool_)])
+        self._outcomes = np.concatenate([self._outcomes, outcomes])
+        self._mine = np.concatenate([self._mine, mine])
 
     def _keep_winners(self) -> None:
         is_failed = self._outcomes == FAILED
@@ -159,43 +168,73 @@ class Index:
         keys = self._keys[order]
         is_first = np.concatenate([[True], keys[1:] != keys[:-1]]) if len(keys) else order == 0
         kept = order[is_first]
+        is_any_mine = np.logical_or.reduceat(self._mine[order], np.flatnonzero(is_first))
         self._keys, self._positions = self._keys[kept], self._positions[kept]
-        self._outcomes, self._mine = self._outcomes[kept], self._mine[kept]
+        self._outcomes, self._mine = self._outcomes[kept], is_any_mine
 
-    def _read(self, part: int, columns: Sequence[str]) -> pa.Table:
-        path = f"{self.folder}/{self._parts[part]}"
+    def _read(self, name: str, read: Callable[[Any], T]) -> T:
+        """A part's name and what reads it → what it gives.
+
+        A part is corrupt for sure if its bytes arrive and do not parse; it is set aside. Anything
+        else is the store's trouble: where its bytes parse the second time, they count.
+        """
+        path = f"{self.folder}/{name}"
         try:
             with self._store.fs.open_input_file(self._store.path(path)) as source:
-                return _read_columns(source, columns)
+                return read(source)
         except FileNotFoundError:
             raise PartLostError(path) from None
-        except (pa.ArrowException, OSError, KeyError) as exc:
-            self._judge_unreadable(path, columns, exc)
-            raise PartLostError(path) from None
-
-    def _judge_unreadable(self, path: str, columns: Sequence[str], exc: Exception) -> None:
-        """Corrupt for sure if its bytes arrive and do not parse; anything else is the store's."""
+        except UNREADABLE as exc:
+            trouble = exc
         try:
             content = self._store.read_bytes(path)
+        except FileNotFoundError:
+            raise PartLostError(path) from None
         except OSError:
-            raise LedgerError(f"cannot read {self._store.path(path)}: {exc}") from exc
+            raise LedgerError(f"cannot read {self._store.path(path)}: {trouble}") from trouble
         try:
-            _read_columns(pa.BufferReader(content), columns)
-        except (pa.ArrowException, OSError, KeyError):
-            name = path.rsplit("/", 1)[1]
+            return read(pa.BufferReader(content))
+        except UNREADABLE as exc:
             self._store.move(path, f"{self.folder}/{SET_ASIDE}/{name}")
             log.warning("corrupt part %s set aside; its rows are done again (%s)", path, exc)
+            raise PartLostError(path) from None
 
 
-def _read_columns(source: Any, columns: Sequence[str]) -> pa.Table:  # noqa: ANN401
+def _open(source: Any, columns: Sequence[str]) -> pq.ParquetFile:  # noqa: ANN401
+    """A source → the Parquet file that it is, if it has these columns in the ledger's types."""
     file = pq.ParquetFile(source, page_checksum_verification=True)
-    missing = {name.split(".")[0] for name in columns} - set(file.schema_arrow.names)
-    if missing:
-        raise KeyError(f"no column {', '.join(sorted(missing))}")
-    return file.read(columns=list(columns))
+    for name in {column.split(".")[0] for column in columns}:
+        if file.schema_arrow.field(name).type != SCHEMA.field(name).type:
+            raise TypeError(f"column {name} has another type")
+    return file
 
 
-def _keys(work_ids: pa.Array) -> Keys:
+def _index_rows(source: Any, run_id: str) -> tuple[Keys, npt.NDArray[np.int8], Bools]:  # noqa: ANN401
+    columns = ["work_id", "outcome", "run_id"]
+    table = _open(source, columns).read(columns=columns).combine_chunks()
+    outcomes = pc.index_in(table["outcome"], pa.array(OUTCOMES))
+    if outcomes.null_count:
+        raise ValueError("an outcome that does not exist")
+    mine = pc.equal(table["run_id"], run_id).to_numpy().astype(np.bool_)
+    return _keys(table["work_id"]), outcomes.to_numpy().astype(np.int8), mine
+
+
+def _read_rows(source: Any, rows: Ints, columns: Sequence[str]) -> pa.Table:  # noqa: ANN401
+    """The wanted rows of a part; only the row groups that hold them are read."""
+    file = _open(source, columns)
+    footer = file.metadata
+    lengths = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+    ends = np.cumsum(lengths)
+    group_of = np.searchsorted(ends, rows, side="right")
+    groups = np.unique(group_of)
+    if len(groups) and groups[-1] == len(lengths):
+        raise IndexError(f"{footer.num_rows} rows are fewer than there were")
+    skipped = ends - np.cumsum(np.where(np.isin(np.arange(len(lengths)), groups), lengths, 0))
+    table = file.read_row_groups(groups.tolist(), columns=list(columns))
+    return table.take(pa.array(rows - skipped[group_of]))
+
+
+def _keys(work_ids: Any) -> Keys:  # noqa: ANN401
     """Work ids, 32 hex digits each → their first 64 bits."""
     first = pc.utf8_slice_codeunits(work_ids, 0, 16)
     text = "".join(first.to_pylist())

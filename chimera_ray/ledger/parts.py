@@ -53,6 +53,8 @@ SCHEMA = pa.schema(
 )
 TOTALS_KEY = b"chimera_ray.totals"
 ROW_GROUP = 512
+UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError)
+"""what reading a file may raise that is no part, or no longer"""
 COUNTED = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
 
 if CALL.names != list(Call._fields) or SCHEMA.names != list(Record._fields):
@@ -141,6 +143,6 @@ def read_totals(store: Store, path: str) -> dict[str, Any] | None:
         with store.fs.open_input_file(store.path(path)) as source:
             metadata = pq.ParquetFile(source).schema_arrow.metadata or {}
         totals: dict[str, Any] = json.loads(metadata[TOTALS_KEY])
-    except (pa.ArrowException, OSError, KeyError):
+    except UNREADABLE:
         return None
     return totals

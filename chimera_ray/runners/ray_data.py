@@ -39,6 +39,12 @@ CALLS_PER_ACTOR = 32
 MOST_BLOCKS = 8
 """blocks that one call gives in ordinary weather"""
 SHIP_S = 0.02
+QUIET = {
+    "ray.data._internal.progress": logging.ERROR,
+    "ray.data._internal.execution": logging.CRITICAL,
+    "ray.data.exceptions": logging.CRITICAL + 1,
+}
+"""loggers whose news this file tells itself, in one line"""
 PARCEL = pa.schema([("parcel", pa.large_binary())])
 """one cell, one block: many rows as lines of `id json`, or `@path` of a chunk that holds them"""
 
@@ -322,8 +328,8 @@ def _init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
 
 
 def _set_context() -> None:
-    for name in ("progress", "execution.streaming_executor", "execution.operators"):
-        logging.getLogger(f"ray.data._internal.{name}").setLevel(logging.ERROR)
+    for name, level in QUIET.items():
+        logging.getLogger(name).setLevel(level)
     context = DataContext.get_current()
     context.target_max_block_size = 1  # a block closes, and leaves, at every parcel
     context.execution_options.preserve_order = False
