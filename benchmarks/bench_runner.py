@@ -73,9 +73,10 @@ class Result(NamedTuple):
 
 def configure(stages: Sequence[str], slots: int, mean_s: float, output_dir: str) -> Config:
     """A recipe of these stages on a teacher that answers at once, after the wanted latency."""
-    teacher = {"backend": "simulated", "name": "bench", "false_accept_rate": 1.0}
+    teacher = {"backend": "simulated", "name": "bench"}
     slow = {**teacher, "latency": {"mean_s": mean_s, "sigma": 1.0}}
-    roles = {"verifier_a": slow, "verifier_b": teacher, "solver": slow, "grader": slow}
+    yes = {"false_accept_rate": 1.0}
+    roles = {"verifier_a": {**slow, **yes}, "verifier_b": {**teacher, **yes}, "solver": slow}
     return read_config(
         {
             "recipe": {
@@ -83,7 +84,7 @@ def configure(stages: Sequence[str], slots: int, mean_s: float, output_dir: str)
                 "subjects": [{"name": "Mathematics", "target_topics": 1}],
                 "stages": list(stages),
             },
-            "models": {"expander": teacher, "drafter": teacher, **roles},
+            "models": {"expander": teacher, "drafter": teacher, "grader": slow, **roles},
             "runtime": {"kind": "local", "pool": {"max_in_flight": slots}},
             "output_dir": output_dir,
         }

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, REJECTED, SET_ASIDE
-from chimera_ray.ledger.parts import COUNTED, is_part, read_totals
+from chimera_ray.ledger.parts import COUNTED, is_part, read_paid
 from chimera_ray.ledger.store import Store
 
 
@@ -87,14 +87,11 @@ def account_for(standings: Sequence[Standing], store: Store) -> Account:
 
 
 def paid_by(run_id: str, folders: Sequence[str], store: Store) -> dict[str, RoleAccount]:
-    """An execution's id → what its own calls came to by role, from the parts that it wrote."""
+    """An execution's id → what its own calls came to by role, from the parts that hold them."""
     roles: dict[str, dict[str, float]] = {}
     for folder in folders:
         for name in filter(is_part, store.names(folder)):
-            totals = read_totals(store, f"{folder}/{name}")
-            if totals is None or set(totals["runs"]) != {run_id}:
-                continue
-            for role, counts in totals["roles"].items():
+            for role, counts in read_paid(store, f"{folder}/{name}", run_id).items():
                 add_counts(roles.setdefault(role, {}), counts)
     return {role: RoleAccount(**counts) for role, counts in roles.items()}
 

@@ -31,10 +31,16 @@ class Benchmark(BaseModel):
 def read_items(benchmarks: Sequence[Benchmark]) -> Items:
     """Benchmarks → item id (`name/id`) → text, in the files' order.
 
+    Where an id occurs again, its row is named as well: no item stands in for another.
+
     Raises:
         ConfigError: a file cannot be read, or holds no such column; says which and what it holds.
     """
     items: Items = {}
+    names = [benchmark.name for benchmark in benchmarks]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"benchmarks named twice: {', '.join(twice)}")
     for benchmark in benchmarks:
         for place, row in enumerate(_rows(benchmark)):
             for column in filter(None, (benchmark.column, benchmark.id_column)):
@@ -45,7 +51,8 @@ def read_items(benchmarks: Sequence[Benchmark]) -> Items:
                         f"column {column}; it has {has:.200}"
                     )
             item = row[benchmark.id_column] if benchmark.id_column else place
-            items[f"{benchmark.name}/{item}"] = str(row[benchmark.column])
+            key = f"{benchmark.name}/{item}"
+            items[f"{key}#{place}" if key in items else key] = str(row[benchmark.column])
     return items
 
 
@@ -72,7 +79,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise ValueError(f"line {number} is not JSON") from None
             if not isinstance(row, dict):
                 raise ValueError(f"line {number} is not a JSON object")
@@ -87,6 +94,7 @@ def _read_parquet(path: Path, benchmark: Benchmark) -> list[dict[str, Any]]:
         raise FileNotFoundError(2, "No such file or directory")
     file = pq.ParquetFile(path)
     wanted = [benchmark.column, *filter(None, [benchmark.id_column])]
-    has = [name for name in wanted if name in file.schema_arrow.names]
-    rows: list[dict[str, Any]] = file.read(columns=has or None).to_pylist()
+    has = file.schema_arrow.names
+    columns = wanted if set(wanted) <= set(has) else has[:20]  # the rest is for the error's eyes
+    rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
     return rows

@@ -61,10 +61,7 @@ def build(
         ChimeraError: the run cannot go on; everything that was done is in the ledger.
     """
     began = time.time()
-    folder = f"runs/{graph.run_name}"
-    resolved = config.model_dump(mode="json")
-    store.write_text(f"{folder}/config.yaml", yaml.safe_dump(resolved, sort_keys=False))
-    store.write_text(f"{folder}/graph.json", graph.to_json())
+    folder = _open_run(config, graph, store)
     while True:
         drive(graph, store, carrier, run_id, watch)
         try:
@@ -104,6 +101,7 @@ def preview(
     config: Config, graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch
 ) -> list[Standing]:
     """A configuration → the standings of a few rows at each stage, worked off in the ledger."""
+    _open_run(config, graph, store)
     max_rows = config.runtime.preview_rows
     drive(graph, store, carrier, run_id, watch, max_rows)
     return list(walk(graph, store, run_id, max_rows))
@@ -112,6 +110,15 @@ def preview(
 def models_of(config: Config) -> dict[str, str]:
     """A configuration → the model that plays each role."""
     return {role: config.models.of(role).name for role in type(config.models).model_fields}
+
+
+def _open_run(config: Config, graph: Graph, store: Store) -> str:
+    """Writes down what the run is, before it does anything; its folder."""
+    folder = f"runs/{graph.run_name}"
+    resolved = config.model_dump(mode="json")
+    store.write_text(f"{folder}/config.yaml", yaml.safe_dump(resolved, sort_keys=False))
+    store.write_text(f"{folder}/graph.json", graph.to_json())
+    return folder
 
 
 def check_models(config: Config, graph: Graph) -> None:

@@ -16,6 +16,7 @@ ROLES = ("expander", "drafter", "verifier_a", "verifier_b", "solver", "grader")
 SIMULATED_REVISION = "1"
 """raised by hand when the simulated world's problems or the teacher's ways change"""
 Rate = Annotated[float, Field(ge=0, le=1)]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
 
 
@@ -69,9 +70,9 @@ class Sampling(Strict):
 class Prices(Strict):
     """US dollars per million tokens; reasoning tokens cost as output."""
 
-    input_usd: Annotated[float, Field(ge=0)] = 0.0
-    cached_usd: Annotated[float, Field(ge=0)] = 0.0
-    output_usd: Annotated[float, Field(ge=0)] = 0.0
+    input_usd: Dollars = 0.0
+    cached_usd: Dollars = 0.0
+    output_usd: Dollars = 0.0
     as_of: str = ""
     """the day on which these prices were read"""
 

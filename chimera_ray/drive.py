@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from chimera_ray.errors import ChimeraError
+from chimera_ray.errors import CarrierError, ChimeraError
 from chimera_ray.frontier import Inputs, Standing, source_of, stand
 from chimera_ray.graph import Graph, Node
 from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.parts import part_name, write_part
 from chimera_ray.ledger.store import Store
-from chimera_ray.runners import Carrier, CarrierError
+from chimera_ray.runners import Carrier
 from chimera_ray.runners.perform import StageBugError, outputs_of
-from chimera_ray.schemas import Outcome, Record, work_id
+from chimera_ray.schemas import Outcome, Record, Row, work_id
 from chimera_ray.stage import Fold, Reject
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ def drive(
                 trouble = exc
             except PartLostError as exc:
                 log.info("looking again, since %s went while it was in use", exc)
+                num_done = -1  # fewer may be done now than before
 
 
 def _stand(segment: Sequence[Node], inputs: Inputs, store: Store, run_id: str) -> list[Standing]:
@@ -114,22 +115,25 @@ def _fold(standing: Standing, store: Store, run_id: str) -> None:
     if len(results) != len(rows):
         raise StageBugError(f"{node.name} gave {len(results)} results for {len(rows)} rows")
     records = [
-        _fold_record(standing.fingerprint, input_id, result, run_id)
+        _fold_record(standing, input_id, result, run_id)
         for input_id, result in zip(inputs.ids, results, strict=True)
     ]
     write_part(store, standing.folder, part_name("fold", 0), records)
 
 
-def _fold_record(fingerprint: str, input_id: str, result: object, run_id: str) -> Record:
+def _fold_record(standing: Standing, input_id: str, result: Row | Reject, run_id: str) -> Record:
     is_reject = isinstance(result, Reject)
+    if not is_reject and not isinstance(result, standing.node.gives):
+        kind = type(result).__name__
+        raise StageBugError(f"{standing.node.name} gave {kind}, not {standing.node.gives}")
     outcome: Outcome = "rejected" if is_reject else "accepted"
     return Record(
-        work_id=work_id(fingerprint, input_id),
+        work_id=work_id(standing.fingerprint, input_id),
         input_id=input_id,
         outcome=outcome,
         reason=result.reason if isinstance(result, Reject) else "",
         detail=result.detail if isinstance(result, Reject) else "",
-        outputs=() if isinstance(result, Reject) else outputs_of([result]),  # type: ignore[list-item]
+        outputs=() if isinstance(result, Reject) else outputs_of([result]),
         calls=(),
         run_id=run_id,
         finished_at=0.0,

@@ -4,6 +4,7 @@
     ├── ConfigError          the user's input is wrong: nothing was started (exit 2)
     │   └── GraphError       the recipe's stages, roles or parameters do not fit together
     ├── LedgerError          the ledger cannot be read or written: the run stops (exit 1)
+    ├── CarrierError         rows were lost on the road: the driver looks again
     ├── EngineDeadError      a local engine died: its actor must end, so that it is replaced
     └── RowError             this row is *failed*: we do not know, the next run tries it again
         ├── ProviderError         the provider said no for good, or for too long
@@ -30,6 +31,10 @@ class GraphError(ConfigError):
 
 class LedgerError(ChimeraError):
     """The ledger cannot be read or written, so the run stops: exit code 1."""
+
+
+class CarrierError(ChimeraError):
+    """Rows were lost on the road, or could not set out; what is done is in the ledger."""
 
 
 class EngineDeadError(ChimeraError):

@@ -115,6 +115,8 @@ def build_graph(config: Config) -> Graph:
         node = _node(config, name, arrives)
         nodes.append(node)
         arrives = node.gives
+    for name in set(recipe.params) - set(recipe.stages):
+        _params(config, name)  # not used by this order of stages, but not wrong either
     subjects = tuple(_subjects(recipe))
     said = [subject.model_dump_json() for subject in subjects]
     fingerprint = digest("run", *said, *(node.fingerprint for node in nodes))
@@ -146,10 +148,7 @@ def _node(config: Config, name: str, arrives: type[Row]) -> Node:
             f"recipe.stages: {name} takes {stage.takes.__name__} rows, "
             f"but {arrives.__name__} rows arrive there"
         )
-    try:
-        params = stage.params.model_validate(config.recipe.params.get(name, {}))
-    except ValidationError as exc:
-        raise GraphError(explain(exc, f"recipe.params.{name}.")) from None
+    params = _params(config, name)
     roles = stage.roles if isinstance(stage, Stage) else ()
     unknown = [role for role in roles if role not in ROLES]
     if unknown:
@@ -158,6 +157,14 @@ def _node(config: Config, name: str, arrives: type[Row]) -> Node:
     said += [text for pair in sources(name).items() for text in pair]
     said += [text for role in roles for text in (role, config.models.of(role).identity())]
     return Node(stage, params, arrives, digest("stage", *said))
+
+
+def _params(config: Config, name: str) -> Params:
+    kind: type[Params] = STAGES[name].params
+    try:
+        return kind.model_validate(config.recipe.params.get(name, {}))
+    except ValidationError as exc:
+        raise GraphError(explain(exc, f"recipe.params.{name}.")) from None
 
 
 def _subjects(recipe: Recipe) -> list[Subject]:

@@ -7,7 +7,7 @@ work that is being done, from which sampling seeds derive.
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from chimera_ray.errors import ParseError, ProviderError, RefusalError, RowError, TruncatedError
@@ -139,7 +139,7 @@ async def complete(
     reply, error = Reply(""), ""
     status: CallStatus = "error"
     try:
-        reply = await bound.model.complete(Request(messages, schema, seed))
+        reply = _storable(await bound.model.complete(Request(messages, schema, seed)))
         if reply.finish_reason == "refusal":
             raise RefusalError(f"{bound.role} declined to answer: {reply.text[:80]!r}")
         value = parse(reply)
@@ -186,10 +186,18 @@ async def ask_each(
     """
     asked = (ask(model, prompt, parse, schema) for model in models.values())
     values = await asyncio.gather(*asked, return_exceptions=True)
-    for value in values:
-        if isinstance(value, BaseException):
-            raise value
+    raised = [value for value in values if isinstance(value, BaseException)]
+    for exc in sorted(raised, key=lambda exc: isinstance(exc, RowError)):
+        raise exc  # what is wrong with more than this row comes first
     return tuple(value for value in values if not isinstance(value, BaseException))
+
+
+def _storable(reply: Reply) -> Reply:
+    """A reply as the ledger can keep it: halves of surrogate pairs are no text."""
+    text, reasoning = (
+        part.encode("utf-8", "replace").decode() for part in (reply.text, reply.reasoning or "")
+    )
+    return replace(reply, text=text, reasoning=reasoning or None)
 
 
 def _status_of(exc: RowError) -> CallStatus:

@@ -22,12 +22,9 @@ class Row(BaseModel):
 
 def digest(*parts: str) -> str:
     """Texts → 32 hex digits that name them; the split between the texts counts."""
-    hasher = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        hasher.update(len(data).to_bytes(8, "little"))
-        hasher.update(data)
-    return hasher.hexdigest()
+    texts = [part.encode("utf-8", "surrogatepass") for part in parts]
+    lengths = ",".join([str(len(text)) for text in texts]).encode()
+    return hashlib.blake2b(b":".join((lengths, b"".join(texts))), digest_size=16).hexdigest()
 
 
 def row_id(row_type: str, payload: str) -> str:

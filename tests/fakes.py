@@ -11,7 +11,7 @@ from chimera_ray.errors import ProviderError, TransientProviderError
 from chimera_ray.graph import Node
 from chimera_ray.llm import Reply, Request, Usage
 from chimera_ray.runners.perform import perform
-from chimera_ray.schemas import Call, Record, Row, row_id
+from chimera_ray.schemas import Call, Draft, Problem, Record, Rollout, Row, Topic, row_id
 from chimera_ray.stages import STAGES
 
 T = TypeVar("T", bound=Row)
@@ -19,6 +19,36 @@ Said = str | Mapping[str, Any] | Reply | Exception
 FINGERPRINT = "a stage's fingerprint"
 HALF = "\ud800"
 """half of a surrogate pair: what a JSON escape can smuggle into a text, and no file can hold"""
+
+TOPIC = Topic(
+    subject="Mathematics",
+    area="Combinatorics",
+    topic="Ramsey theory",
+    expansion_index=0,
+    topic_index=0,
+)
+DRAFT = Draft(
+    subject="Mathematics",
+    area="Combinatorics",
+    topic="Ramsey theory",
+    draft_index=0,
+    facet="a count; the answer is an exact integer",
+)
+PROBLEM = Problem(
+    **DRAFT.model_dump(),
+    problem=r"Determine $\frac{R(3,3)}{1}$.",
+    reference_answer="6",
+    draft_reasoning="REASONING-OF-THE-DRAFTER",
+    draft_solution="SOLUTION-OF-THE-DRAFTER",
+)
+ROLLOUT = Rollout(
+    subject="Mathematics",
+    area="Combinatorics",
+    topic="Ramsey theory",
+    problem=PROBLEM.problem,
+    reference_answer="6",
+    rollout_index=0,
+)
 
 FAULTS: dict[str, tuple[Said, str, str]] = {
     "refusal": (Reply("I cannot help with that.", "refusal"), "refused", "refused"),

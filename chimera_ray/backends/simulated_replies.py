@@ -138,11 +138,10 @@ def _draft(ask: Draft, rng: Random, config: SimulatedModel) -> Said:
 def _validate(ask: Validate, rng: Random, config: SimulatedModel) -> Said:
     failed: dict[str, str] = {}
     item = find_item(ask.problem)
-    if item is None:
-        failed["is_answer_correct"] = _UNVERIFIED
-    elif not is_true_answer(item, ask.answer):
+    if item is None or not is_true_answer(item, ask.answer):
         if rng.random() >= config.false_accept_rate:
-            failed["is_answer_correct"] = _FAILED["is_answer_correct"]
+            why = _UNVERIFIED if item is None else _FAILED["is_answer_correct"]
+            failed["is_answer_correct"] = why
     elif rng.random() < config.false_reject_rate:
         name = rng.choice(CHECKS)
         failed[name] = _FAILED[name]

@@ -27,20 +27,19 @@ def compact(store: Store, folder: str) -> int:
     Parts that another run writes meanwhile are left alone. Only parts under 32 MiB are touched, and
     nothing happens below eight of them.
     """
-    infos = [
-        (name, store.size(f"{folder}/{name}")) for name in store.names(folder) if is_part(name)
-    ]
-    small = [(name, size) for name, size in infos if size < SMALL_BYTES]
-    if len(small) < MIN_PARTS:
+    sizes = {name: store.size(f"{folder}/{name}") for name in store.names(folder) if is_part(name)}
+    if sum(size < SMALL_BYTES for size in sizes.values()) < MIN_PARTS:
         return 0
     batches: list[list[str]] = [[]]
     filled = 0
-    for name, size in small:
-        if filled + size > TARGET_BYTES and batches[-1]:
+    for name, size in sizes.items():
+        # Only neighbours are merged: past a large part, records would change their age.
+        if size >= SMALL_BYTES or filled + size > TARGET_BYTES:
             batches.append([])
             filled = 0
-        batches[-1].append(name)
-        filled += size
+        if size < SMALL_BYTES:
+            batches[-1].append(name)
+            filled += size
     return sum(_merge(store, folder, batch) for batch in batches if len(batch) > 1)
 
 

@@ -7,6 +7,7 @@ what the ones before it had paid for.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -46,6 +47,15 @@ class Found(NamedTuple):
     """whether this execution has a record of it, be it the one that wins or not"""
 
 
+class _Rows(NamedTuple):
+    """Records as the index holds them, each array as long as they are."""
+
+    key: Keys
+    outcome: npt.NDArray[np.int8]
+    position: Ints
+    is_mine: Bools
+
+
 class Index:
     """One stage's folder of the ledger, as it stood at the last `refresh`."""
 
@@ -60,10 +70,9 @@ class Index:
         self._store, self.folder, self._run_id = store, folder, run_id
         self._parts: list[str] = []
         self._seen: set[str] = set()
-        self._keys: Keys = np.empty(0, np.uint64)
-        self._positions: Ints = np.empty(0, np.int64)
-        self._outcomes: npt.NDArray[np.int8] = np.empty(0, np.int8)
-        self._mine: Bools = np.empty(0, np.bool_)
+        self._known = _Rows(
+            np.empty(0, np.uint64), np.empty(0, np.int8), np.empty(0, np.int64), np.empty(0, bool)
+        )
 
     def anew(self) -> "Index":
         """The same folder, not read yet."""
@@ -71,23 +80,28 @@ class Index:
 
     def refresh(self) -> None:
         """Takes in the parts that were written since; sets unreadable ones aside."""
-        has_new, has_lost = False, True
-        while has_lost:  # parts went between listing and reading: what replaces them is listed now
-            has_lost = False
+        fresh: list[_Rows] = []
+        lost: set[str] = set()
+        is_settled = False
+        while not is_settled:  # a part went after it was listed: what replaces it is listed now
+            is_settled = True
             for name in self._store.names(self.folder):
                 if not is_part(name) or name in self._seen:
                     continue
-                has_new = True
                 try:
-                    rows = self._read(name, lambda source: _index_rows(source, self._run_id))
+                    rows = self._read(name, partial(_index_rows, run_id=self._run_id))
                 except PartLostError:
-                    has_lost = True
+                    is_settled = False
+                    if name in lost:  # still listed: it is no file
+                        self._seen.add(name)
+                    lost.add(name)
                     continue
                 self._seen.add(name)
+                rows.position[:] += len(self._parts) << 32
                 self._parts.append(name)
-                self._take_in(*rows, len(self._parts) - 1)
-        if has_new:
-            self._keep_winners()
+                fresh.append(rows)
+        if fresh:
+            self._keep_winners(fresh)
 
     @property
     def part_names(self) -> tuple[str, ...]:
@@ -96,16 +110,16 @@ class Index:
 
     def look_up(self, work_ids: Sequence[str]) -> Found:
         """Work ids → the outcome and the place of each one's winning record."""
-        keys = _keys(pa.array(work_ids, pa.string()))
-        if not len(self._keys):
+        keys, known = _keys(pa.array(work_ids, pa.string())), self._known
+        if not len(known.key):
             nothing = np.zeros(len(keys), np.int8)
             return Found(nothing, np.full(len(keys), -1), nothing.astype(bool))
-        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        is_there = self._keys[at] == keys
+        at = np.minimum(np.searchsorted(known.key, keys), len(known.key) - 1)
+        is_there = known.key[at] == keys
         return Found(
-            np.where(is_there, self._outcomes[at], NONE).astype(np.int8),
-            np.where(is_there, self._positions[at], -1),
-            is_there & self._mine[at],
+            np.where(is_there, known.outcome[at], NONE).astype(np.int8),
+            np.where(is_there, known.position[at], -1),
+            is_there & known.is_mine[at],
         )
 
     def tables(
@@ -154,23 +168,16 @@ class Index:
     def _rows(self, part: int, rows: Ints, columns: Sequence[str]) -> pa.Table:
         return self._read(self._parts[part], lambda source: _read_rows(source, rows, columns))
 
-    def _take_in(self, keys: Keys, outcomes: npt.NDArray[np.int8], mine: Bools, part: int) -> None:
-        rows = np.arange(len(keys), dtype=np.int64)
-        self._keys = np.concatenate([self._keys, keys])
-        self._positions = np.concatenate([self._positions, (part << 32) | rows])
-        self._outcomes = np.concatenate([self._outcomes, outcomes])
-        self._mine = np.concatenate([self._mine, mine])
-
-    def _keep_winners(self) -> None:
-        is_failed = self._outcomes == FAILED
-        age = np.where(is_failed, -self._positions, self._positions)
-        order = np.lexsort((age, is_failed, self._keys))
-        keys = self._keys[order]
-        is_first = np.concatenate([[True], keys[1:] != keys[:-1]]) if len(keys) else order == 0
-        kept = order[is_first]
-        is_any_mine = np.logical_or.reduceat(self._mine[order], np.flatnonzero(is_first))
-        self._keys, self._positions = self._keys[kept], self._positions[kept]
-        self._outcomes, self._mine = self._outcomes[kept], is_any_mine
+    def _keep_winners(self, fresh: Sequence[_Rows]) -> None:
+        rows = _Rows(*(np.concatenate(arrays) for arrays in zip(self._known, *fresh, strict=True)))
+        is_failed = rows.outcome == FAILED
+        age = np.where(is_failed, -rows.position, rows.position)
+        order = np.lexsort((age, is_failed, rows.key))
+        keys = rows.key[order]
+        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+        kept = order[first]
+        is_mine = np.logical_or.reduceat(rows.is_mine[order], first) if len(first) else rows.is_mine
+        self._known = _Rows(rows.key[kept], rows.outcome[kept], rows.position[kept], is_mine)
 
     def _read(self, name: str, read: Callable[[Any], T]) -> T:
         """A part's name and what reads it → what it gives.
@@ -203,20 +210,22 @@ class Index:
 def _open(source: Any, columns: Sequence[str]) -> pq.ParquetFile:  # noqa: ANN401
     """A source → the Parquet file that it is, if it has these columns in the ledger's types."""
     file = pq.ParquetFile(source, page_checksum_verification=True)
+    found = file.schema_arrow
     for name in {column.split(".")[0] for column in columns}:
-        if file.schema_arrow.field(name).type != SCHEMA.field(name).type:
+        if found.field(name).type != SCHEMA.field(name).type:
             raise TypeError(f"column {name} has another type")
     return file
 
 
-def _index_rows(source: Any, run_id: str) -> tuple[Keys, npt.NDArray[np.int8], Bools]:  # noqa: ANN401
+def _index_rows(source: Any, run_id: str) -> _Rows:  # noqa: ANN401
     columns = ["work_id", "outcome", "run_id"]
     table = _open(source, columns).read(columns=columns).combine_chunks()
     outcomes = pc.index_in(table["outcome"], pa.array(OUTCOMES))
     if outcomes.null_count:
         raise ValueError("an outcome that does not exist")
-    mine = pc.equal(table["run_id"], run_id).to_numpy().astype(np.bool_)
-    return _keys(table["work_id"]), outcomes.to_numpy().astype(np.int8), mine
+    is_mine = pc.equal(table["run_id"], run_id).to_numpy().astype(np.bool_)
+    keys, positions = _keys(table["work_id"]), np.arange(len(table), dtype=np.int64)
+    return _Rows(keys, outcomes.to_numpy().astype(np.int8), positions, is_mine)
 
 
 def _read_rows(source: Any, rows: Ints, columns: Sequence[str]) -> pa.Table:  # noqa: ANN401

@@ -101,24 +101,31 @@ def totals_of(records: Iterable[Record]) -> dict[str, Any]:
     outcomes: Counter[str] = Counter()
     num_outputs = 0
     runs: Counter[str] = Counter()
-    roles: dict[str, dict[str, float]] = {}
+    calls: list[dict[str, Any]] = []
     for record in records:
         outcomes[record.outcome] += 1
         num_outputs += len(record.outputs)
         runs[record.run_id] += 1
-        for call in record.calls:
-            if call.is_replayed:
-                continue
-            role = roles.setdefault(call.role, dict.fromkeys(("calls", *COUNTED), 0))
-            role["calls"] += 1
-            for name in COUNTED:
-                role[name] += getattr(call, name)
+        calls += (call._asdict() for call in record.calls)
     return {
         "outcomes": dict(outcomes),
         "outputs": num_outputs,
-        "roles": roles,
+        "roles": _paid(calls),
         "runs": dict(runs),
     }
+
+
+def _paid(calls: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Calls → calls, tokens and cost by role, without those that were paid for before."""
+    roles: dict[str, dict[str, float]] = {}
+    for call in calls:
+        if call["is_replayed"]:
+            continue
+        role = roles.setdefault(call["role"], dict.fromkeys(("calls", *COUNTED), 0))
+        role["calls"] += 1
+        for name in COUNTED:
+            role[name] += call[name]
+    return roles
 
 
 def write_part(store: Store, folder: str, name: str, records: Sequence[Record]) -> None:
@@ -146,3 +153,25 @@ def read_totals(store: Store, path: str) -> dict[str, Any] | None:
     except UNREADABLE:
         return None
     return totals
+
+
+def read_paid(store: Store, path: str, run_id: str) -> dict[str, dict[str, float]]:
+    """A part and an execution → what that one's calls in it came to, by role.
+
+    By the footer where the part is all its own; by the rows where another run has compacted it
+    together with others. Nothing of a part that cannot be read.
+    """
+    totals = read_totals(store, path)
+    if totals is None or run_id not in totals["runs"]:
+        return {}
+    if set(totals["runs"]) == {run_id}:
+        roles: dict[str, dict[str, float]] = totals["roles"]
+        return roles
+    columns = [f"calls.list.element.{name}" for name in ("role", "is_replayed", *COUNTED)]
+    try:
+        with store.fs.open_input_file(store.path(path)) as source:
+            table = pq.ParquetFile(source).read(columns=["run_id", *columns])
+    except UNREADABLE:
+        return {}
+    rows = table.to_pylist()
+    return _paid(call for row in rows if row["run_id"] == run_id for call in row["calls"])

@@ -1,6 +1,7 @@
 """Files that are whole or absent: local folders, or any object store that pyarrow can open."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,8 @@ import pyarrow.fs as pafs
 
 from chimera_ray.errors import ConfigError, LedgerError
 
+COPY_BYTES = 4 << 20
+
 
 class Store:
     """One output directory, by path or URI; every path given to it is relative to that."""
@@ -19,10 +22,14 @@ class Store:
     def __init__(self, location: str) -> None:
         """Opens the location without touching it."""
         self.location = location
-        if "://" in location:
-            self.fs, self.root = pafs.FileSystem.from_uri(location)
-        else:
-            self.fs, self.root = pafs.LocalFileSystem(), str(Path(location).expanduser().resolve())
+        try:
+            if "://" in location:
+                self.fs, self.root = pafs.FileSystem.from_uri(location)
+            else:
+                path = str(Path(location).expanduser().resolve())
+                self.fs, self.root = pafs.LocalFileSystem(), path
+        except (pa.ArrowException, OSError, RuntimeError, ValueError) as exc:
+            raise ConfigError(f"output_dir: cannot open {location!r}: {exc}") from None
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
 
     def path(self, *parts: str) -> str:
@@ -68,8 +75,7 @@ class Store:
             if self.is_local:
                 _write_then_rename(target, fill)
             else:
-                with self.fs.open_output_stream(target) as sink:
-                    fill(sink)
+                _fill_then_put(self.fs, target, fill)
         except OSError as exc:
             raise LedgerError(f"cannot write {target}: {exc}") from exc
 
@@ -88,14 +94,31 @@ class Store:
 
     def move(self, source: str, target: str) -> None:
         """Renames a file; nothing if another process has moved it before."""
-        self.fs.create_dir(str(PurePosixPath(self.path(target)).parent), recursive=True)
+        try:
+            self.fs.create_dir(str(PurePosixPath(self.path(target)).parent), recursive=True)
+            with suppress(FileNotFoundError):
+                self.fs.move(self.path(source), self.path(target))
+        except OSError as exc:
+            raise LedgerError(f"cannot move {self.path(source)} to {target}: {exc}") from exc
+
+    def delete_folder(self, path: str) -> None:
+        """Deletes a folder and all in it; nothing if there is none."""
         with suppress(FileNotFoundError):
-            self.fs.move(self.path(source), self.path(target))
+            self.fs.delete_dir(self.path(path))
 
     def delete(self, path: str) -> None:
         """Deletes a file; nothing if another process has deleted it before."""
         with suppress(FileNotFoundError):
             self.fs.delete_file(self.path(path))
+
+
+def _fill_then_put(fs: Any, target: str, fill: Callable[[Any], object]) -> None:  # noqa: ANN401
+    """Fills a local file, then puts it: a stream that is left half-way is an object too."""
+    with tempfile.TemporaryFile() as whole:
+        fill(whole)
+        whole.seek(0)
+        with fs.open_output_stream(target) as sink:
+            shutil.copyfileobj(whole, sink, COPY_BYTES)
 
 
 def _write_then_rename(target: str, fill: Callable[[Any], object]) -> None:

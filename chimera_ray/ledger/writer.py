@@ -44,10 +44,15 @@ class Writer:
             self._flusher = asyncio.create_task(self._flush())
         await asyncio.shield(durable)
 
+    async def close(self) -> None:
+        """Waits until what was appended is durable, or has failed to be."""
+        if self._flusher is not None:
+            await self._flusher
+
     async def _flush(self) -> None:
         while self._pending:
             wait_s = self._flushed_at + self._flush_s - time.monotonic()
-            await asyncio.sleep(max(wait_s, GATHER_S))
+            await asyncio.sleep(max(wait_s, min(GATHER_S, self._flush_s)))
             records, durable = self._pending, self._durable
             self._pending, self._durable = [], None
             name = part_name(self._id, self._sequence)
@@ -57,7 +62,7 @@ class Writer:
                 raise AssertionError("records are pending, so somebody waits for them")
             try:
                 await asyncio.to_thread(write_part, self._store, self._folder, name, records)
-            except BaseException as exc:
+            except Exception as exc:  # noqa: BLE001 - for those who wait; the next part is tried
                 durable.set_exception(exc)
-                raise
-            durable.set_result(None)
+            else:
+                durable.set_result(None)

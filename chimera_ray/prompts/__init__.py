@@ -27,12 +27,7 @@ def render(name: str, **fields: object) -> str:
     Fields come from models and are not to be trusted: none of them can close a tag that the prompt
     itself opens around its material.
     """
-    template, tags = _template(name)
-    fenced = {
-        key: tags.sub(r"< /\1", value) if tags and isinstance(value, str) else value
-        for key, value in fields.items()
-    }
-    return template.render(**fenced).strip()
+    return _template(name).render(**fields).strip()
 
 
 def sources(stage: str) -> dict[str, str]:
@@ -43,9 +38,15 @@ def sources(stage: str) -> dict[str, str]:
 
 
 @cache
-def _template(name: str) -> tuple[jinja2.Template, re.Pattern[str] | None]:
-    """A prompt's template, and what matches the closing tags that it uses."""
+def _template(name: str) -> jinja2.Template:
+    """A prompt's template, in which whatever is filled in loses the prompt's own closing tags."""
     source = (_FOLDER / f"{name}.md").read_text(encoding="utf-8")
     tags = sorted(set(re.findall(r"</(\w+)>", source)))
-    pattern = re.compile(rf"<\s*/\s*({'|'.join(tags)})\b", re.IGNORECASE) if tags else None
-    return _JINJA.get_template(f"{name}.md"), pattern
+    if not tags:
+        return _JINJA.get_template(f"{name}.md")
+    closing = re.compile(rf"<(?=\s*/\s*(?:{'|'.join(tags)})\b)", re.IGNORECASE)
+
+    def fence(value: object) -> object:
+        return closing.sub("&lt;", value) if isinstance(value, str) else value
+
+    return _JINJA.overlay(finalize=fence).get_template(f"{name}.md")

@@ -4,12 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from chimera_ray.config import Config
-from chimera_ray.errors import ChimeraError
 from chimera_ray.frontier import Standing
-
-
-class CarrierError(ChimeraError):
-    """Rows were lost on the road, or could not set out; what is done is in the ledger."""
 
 
 class Carrier(Protocol):

@@ -9,7 +9,8 @@ from chimera_ray.llm import BoundModel, CallLog, Model
 from chimera_ray.schemas import Call, Outcome, Output, Record, Row, row_id, work_id
 from chimera_ray.stage import Reject, Stage
 
-DETAIL_CHARS = 4000
+DETAIL_CHARS = 20_000
+"""more than the JSON of two verifiers' reasons takes where each character is an escape of six"""
 
 
 class StageBugError(Exception):

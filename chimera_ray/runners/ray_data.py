@@ -25,11 +25,10 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from chimera_ray.config import Config
-from chimera_ray.errors import ChimeraError
+from chimera_ray.errors import CarrierError, ChimeraError
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import rebuild_node
 from chimera_ray.ledger.store import Store
-from chimera_ray.runners import CarrierError
 from chimera_ray.runners.perform import StageBugError
 from chimera_ray.runners.worker import Item, StageWorker, accepted
 
@@ -56,7 +55,7 @@ class RayCarrier:
         """Starts nothing yet."""
         self._config, self._run_id = config, run_id
         self._store = Store(config.output_dir)
-        self._gauge: Any = None
+        self._todo, self._live = f"runs/.todo/{run_id}", live_folder(run_id)
         self._is_ours = False
 
     def carry(self, standings: Sequence[Standing]) -> None:
@@ -66,35 +65,34 @@ class RayCarrier:
             ChimeraError: what a stage's actor raised, or that Ray itself gave up.
         """
         self._start()
-        folder = f"runs/.todo/{self._run_id}"
         try:
-            plan = self._plan(standings, folder)
+            plan = self._plan(standings)
             for bundle in plan.iter_internal_ref_bundles():
                 del bundle  # receipts: what counts is in the ledger
         except Exception as exc:  # (Ray wraps whatever an actor raised in errors of its own)
             raise _cause(exc) from exc
         finally:
-            for name in self._store.names(folder):
-                self._store.delete(f"{folder}/{name}")
+            for folder in (self._todo, self._live):
+                self._store.delete_folder(folder)
 
     def in_flight(self) -> dict[str, int]:
         """Stage → rows that are being worked on, as of the actors' last word."""
-        if self._gauge is None:
-            return {}
-        with suppress(ray.exceptions.RayError):
-            counts: dict[str, int] = ray.get(self._gauge.read.remote(), timeout=2)
-            return counts
-        return {}
+        counts: dict[str, int] = {}
+        for name in self._store.names(self._live):
+            stage = name.rsplit("-", 1)[0]
+            with suppress(OSError):
+                told = int(self._store.read_text(f"{self._live}/{name}"))
+                counts[stage] = counts.get(stage, 0) + told
+        return counts
 
     def close(self) -> None:
         """Ends the Ray that this carrier started; leaves a cluster as it is."""
-        self._gauge = None
         if self._is_ours:
             ray.shutdown()
+        for folder in (self._todo, self._live):
+            self._store.delete_folder(folder)
 
     def _start(self) -> None:
-        if self._gauge is not None:
-            return
         runtime = self._config.runtime
         if not ray.is_initialized():
             self._is_ours = True
@@ -102,15 +100,14 @@ class RayCarrier:
                 _init_ray(runtime.kind, runtime.ray_address, runtime.num_cpus)
             except (ConnectionError, ray.exceptions.RayError, RuntimeError) as exc:
                 raise CarrierError(f"Ray did not start: {exc}") from exc
-        self._gauge = ray.remote(num_cpus=0)(Gauge).remote()
         _set_context()
 
-    def _plan(self, standings: Sequence[Standing], folder: str) -> Dataset:
+    def _plan(self, standings: Sequence[Standing]) -> Dataset:
         """One operator for each stage at which rows arrive: from the stage before, or the todo."""
         arriving: Dataset | None = None
         said = self._config.model_dump_json()
         for standing in standings:
-            chunks = [_parcel(b"@" + path.encode()) for path in self._chunks(standing, folder)]
+            chunks = [_parcel(b"@" + path.encode()) for path in self._chunks(standing)]
             if chunks:
                 todo = ray.data.from_blocks(chunks)
                 arriving = todo if arriving is None else arriving.union(todo)
@@ -126,7 +123,6 @@ class RayCarrier:
                     "fingerprint": node.fingerprint,
                     "run_id": self._run_id,
                     "is_last": standing is standings[-1],
-                    "gauge": self._gauge,
                 },
                 batch_size=None,
                 batch_format="pyarrow",
@@ -142,13 +138,13 @@ class RayCarrier:
             raise CarrierError("there was nothing to carry")
         return arriving
 
-    def _chunks(self, standing: Standing, folder: str) -> list[str]:
+    def _chunks(self, standing: Standing) -> list[str]:
         """Writes what is to be done at a stage as chunks, so that no row waits in memory."""
         paths: list[str] = []
         chunk: list[Item] = []
 
         def write() -> None:
-            path = f"{folder}/{standing.node.name}-{len(paths):06d}"
+            path = f"{self._todo}/{standing.node.name}-{len(paths):06d}"
             content = _lines(chunk)
             self._store.write(path, lambda sink: sink.write(content))
             paths.append(path)
@@ -161,25 +157,6 @@ class RayCarrier:
         if chunk:
             write()
         return paths
-
-
-class Gauge:
-    """Rows in flight, by stage and actor, for the display alone."""
-
-    def __init__(self) -> None:
-        """Knows no actor yet."""
-        self._counts: dict[tuple[str, str], int] = {}
-
-    def put(self, stage: str, actor: str, count: int) -> None:
-        """An actor's word."""
-        self._counts[stage, actor] = count
-
-    def read(self) -> dict[str, int]:
-        """Stage → rows in flight over all its actors."""
-        sums: dict[str, int] = {}
-        for (stage, _), count in self._counts.items():
-            sums[stage] = sums.get(stage, 0) + count
-        return sums
 
 
 class _Call:
@@ -205,14 +182,13 @@ class StageActor:
         fingerprint: str,
         run_id: str,
         is_last: bool,
-        gauge: Any,  # noqa: ANN401
     ) -> None:
         """Opens the models; what crosses the process border are names and the configuration."""
         config = Config.model_validate_json(said)
-        self._name, self._is_last, self._gauge = name, is_last, gauge
+        self._is_last = is_last
         self._store = Store(config.output_dir)
         context = ray.get_runtime_context()
-        self._actor_id = context.get_actor_id()
+        self._live = f"{live_folder(run_id)}/{name}-{context.get_actor_id()}"
         self._is_reborn = context.was_current_actor_reconstructed
         self._calls: list[_Call] = []
         self._in_hand: set[str] = set()
@@ -282,11 +258,16 @@ class StageActor:
             await asyncio.sleep(1)
             if told != self._worker.num_in_flight:
                 told = self._worker.num_in_flight
-                self._gauge.put.remote(self._name, self._actor_id, told)
+                await asyncio.to_thread(self._store.write_text, self._live, str(told))
 
 
 async def _open(config: Config, node: Any, run_id: str) -> StageWorker:  # noqa: ANN401
     return StageWorker(config, node, run_id)
+
+
+def live_folder(run_id: str) -> str:
+    """An execution's id → where its actors say what is in flight, for the display alone."""
+    return f"runs/.live/{run_id}"
 
 
 def _lines(items: Sequence[Item]) -> bytes:

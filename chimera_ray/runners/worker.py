@@ -30,6 +30,7 @@ class StageWorker:
         self._index = Index(store, node.folder, run_id)
         self._writer = Writer(store, node.folder, config.runtime.flush_s)
         self._slots = asyncio.Semaphore(config.runtime.pool_of(node.name).max_in_flight)
+        self._under_way: dict[str, asyncio.Task[Record]] = {}
         self.num_in_flight = 0
 
     async def work(self, items: Sequence[Item]) -> AsyncIterator[list[Record]]:
@@ -37,17 +38,20 @@ class StageWorker:
 
         Rows that the ledger has by now (another actor did them and died, another run shares them)
         come from there, and nobody is called. Rows that failed before this run keep the replies
-        that they have paid for.
+        that they have paid for. A row that two calls bring at the same time is done once.
         """
         done, earlier = self._ask_ledger(items)
         if done:
             yield list(done.values())
         ended: asyncio.Queue[asyncio.Task[Record]] = asyncio.Queue()
-        tasks = [
-            asyncio.create_task(self._do(item, earlier.get(item[0], ())))
-            for item in items
-            if item[0] not in done
+        left = {name: text for name, text in items if name not in done}
+        shared = [self._under_way[name] for name in left if name in self._under_way]
+        own = [
+            self._start((name, text), earlier.get(name, ()))
+            for name, text in left.items()
+            if name not in self._under_way
         ]
+        tasks = [*shared, *own]
         for task in tasks:
             task.add_done_callback(ended.put_nowait)
         num_left = len(tasks)
@@ -59,13 +63,20 @@ class StageWorker:
                 num_left -= len(group)
                 yield group
         finally:
-            for task in tasks:
+            for task in own:
                 task.cancel()
 
     async def close(self) -> None:
-        """Gives back the models' connections."""
+        """Waits for what is being written, and gives back the models' connections."""
+        await self._writer.close()
         for model in set(self._models.values()):
             await model.close()
+
+    def _start(self, item: Item, earlier: Sequence[Call]) -> asyncio.Task[Record]:
+        task = asyncio.create_task(self._do(item, earlier))
+        self._under_way[item[0]] = task
+        task.add_done_callback(lambda _: self._under_way.pop(item[0]))
+        return task
 
     async def _do(self, item: Item, earlier: Sequence[Call]) -> Record:
         async with self._slots:

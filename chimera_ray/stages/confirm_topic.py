@@ -20,7 +20,7 @@ class ConfirmTopicParams(Params):
 class Sameness(BaseModel):
     """The reply."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     reason: str
     same_as: int | None = Field(ge=1)
     """number of the candidate, from 1"""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from functools import cached_property
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -16,7 +17,7 @@ class DecontaminateProblemParams(Params):
 
     benchmarks: tuple[Benchmark, ...] = ()
     """none: every problem passes, and the summary says so"""
-    ngram_words: tuple[int, ...] = Field(default=(8, 13), min_length=1)
+    ngram_words: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(8, 13), min_length=1)
     """the paper measures both"""
     max_jaccard: float = Field(default=0.2, ge=0, le=1)
     """highest allowed similarity of distinct word n-grams with any benchmark item"""

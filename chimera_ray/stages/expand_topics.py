@@ -25,7 +25,7 @@ class ExpandTopicsParams(Params):
 class Area(BaseModel):
     """One area of the reply, and its topics."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
     area: str = Field(min_length=1, max_length=200)
     topics: list[str]
 

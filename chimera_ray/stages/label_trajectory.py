@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from chimera_ray.llm import ReplySchema, ask
 from chimera_ray.metrics.answer_match import match_answer
@@ -30,6 +30,12 @@ class Comparison(BaseModel):
     comparison: str
     is_correct: bool
     confidence: int = Field(ge=0, le=100)
+
+    @field_validator("extracted_answer")
+    @classmethod
+    def _no_answer_is_none(cls, answer: str | None) -> str | None:
+        said = (answer or "").strip()
+        return None if said.casefold() in {"", "none", "null", "n/a"} else said
 
     @model_validator(mode="after")
     def _nothing_is_not_correct(self) -> "Comparison":

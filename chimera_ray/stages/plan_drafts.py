@@ -63,8 +63,8 @@ async def plan_drafts(
 
 def _facet(start: int, index: int, params: PlanDraftsParams) -> str:
     num_angles, num_forms = len(params.angles), len(params.answer_forms)
-    lap = index // num_angles
-    angle = params.angles[(start + index) % num_angles]
-    form = params.answer_forms[(start + index + lap) % num_forms]
+    lap, place = divmod(index, num_angles)
+    angle = params.angles[(start + place) % num_angles]
+    form = params.answer_forms[(start + place + lap) % num_forms]
     again = "" if lap < num_forms else f"; take {lap // num_forms + 1}, unlike the ones before"
     return f"{angle}; the answer is {form}{again}"

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from chimera_ray.errors import TruncatedError
+from chimera_ray.errors import ProviderError, TruncatedError
 from chimera_ray.llm import Reply, complete
 from chimera_ray.parsing import split_reasoning
 from chimera_ray.prompts import render
@@ -45,10 +45,12 @@ async def sample_trajectory(
 
 
 def _any(reply: Reply) -> Reply:
+    if reply.finish_reason == "abort":
+        raise ProviderError("the trajectory was aborted before its end")
     return reply
 
 
 def _whole(reply: Reply) -> Reply:
-    if reply.finish_reason != "stop":
+    if _any(reply).finish_reason != "stop":
         raise TruncatedError(f"the trajectory ended early: {reply.finish_reason}")
     return reply

@@ -1,0 +1,171 @@
+"""Every shipped YAML file composes, is judged right, and says what each of its fields means."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from pydantic import BaseModel
+
+from chimera_ray.config import (
+    ROLES,
+    Config,
+    Latency,
+    Pool,
+    Prices,
+    Runtime,
+    Sampling,
+    SimulatedModel,
+    read_config,
+)
+from chimera_ray.graph import build_graph
+from chimera_ray.stages import STAGES
+
+CONF = Path(__file__).parents[2] / "conf"
+RECIPES, MODELS, RUNTIMES = (
+    sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    for group in ("recipe", "model", "runtime")
+)
+SIMULATED = {
+    "expander": "simulated-expander",
+    "drafter": "simulated-drafter",
+    "verifier_a": "simulated-verifier",
+    "verifier_b": "simulated-verifier",
+    "solver": "simulated-solver",
+    "grader": "simulated-grader",
+}
+PAPER = {
+    "expander": "gpt-5-2025-08-07",
+    "drafter": "gpt-5-2025-08-07",
+    "verifier_a": "gpt-5-2025-08-07",
+    "verifier_b": "o4-mini-2025-04-16",
+    "solver": "Qwen/Qwen3-235B-A22B-Thinking-2507",
+    "grader": "o4-mini-2025-04-16",
+}
+
+
+@cache
+def _composed(*overrides: str) -> Config:
+    """A command line → the configuration, as the job reads it."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("config", overrides=list(overrides))
+    plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    return read_config({str(key): value for key, value in plain.items()})
+
+
+def _names(config: Config) -> dict[str, str]:
+    return {role: config.models.of(role).name for role in ROLES}
+
+
+def _loaded(*path: str) -> dict[str, Any]:
+    loaded = yaml.safe_load(CONF.joinpath(*path).read_text(encoding="utf-8"))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_conf_there_is_something_to_check() -> None:
+    assert RECIPES == ["chimera_9k", "demo"]
+    assert RUNTIMES == ["cluster", "local", "preview"]
+    assert {"gpt_5", "o4_mini", "qwen3_235b_thinking", "simulated"} <= set(MODELS)
+
+
+def test_conf_without_overrides_is_the_demo_here_with_simulated_models() -> None:
+    config = _composed()
+    assert (config.recipe.name, config.runtime.kind) == ("demo", "local")
+    assert _names(config) == SIMULATED
+    assert {config.models.of(role).backend for role in ROLES} == {"simulated"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_conf_recipe_builds_a_graph_of_every_stage(recipe: str) -> None:
+    config = _composed(f"recipe={recipe}")
+    graph = build_graph(config)
+    assert config.recipe.name == recipe
+    assert [node.name for node in graph.nodes] == list(STAGES)
+
+
+def test_conf_papers_recipe_has_the_papers_subjects_and_models() -> None:
+    config = _composed("recipe=chimera_9k")
+    assert _names(config) == PAPER
+    assert len(config.recipe.subjects) == 8
+    assert sum(subject.target_topics for subject in config.recipe.subjects) == 1179
+    assert build_graph(config).nodes[6].params.model_dump() == {"min_accepting_verifiers": 2}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["recipe=chimera_9k", "model@models.solver=simulated_solver"],
+        ["model@models.solver=simulated_solver", "recipe=chimera_9k"],
+    ],
+    ids=["after", "before"],
+)
+def test_conf_command_line_goes_before_the_recipes_models(overrides: list[str]) -> None:
+    assert _names(_composed(*overrides)) == PAPER | {"solver": "simulated-solver"}
+
+
+def test_conf_models_can_be_exchanged_from_the_command_line() -> None:
+    for start in range(0, len(MODELS), len(ROLES)):
+        pairs = {role: MODELS[(start + place) % len(MODELS)] for place, role in enumerate(ROLES)}
+        config = _composed(*(f"model@models.{role}={model}" for role, model in pairs.items()))
+        said = {role: _loaded("model", f"{model}.yaml")["name"] for role, model in pairs.items()}
+        assert _names(config) == said
+        assert build_graph(config).nodes
+
+
+def test_conf_no_key_of_a_provider_is_written_down() -> None:
+    for path in CONF.rglob("*.yaml"):
+        assert not re.search(r"sk-|hf_[A-Za-z]|api_key:", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_conf_runtime_composes_and_leaves_the_identity_alone(runtime: str) -> None:
+    config = _composed(f"runtime={runtime}")
+    assert config.runtime.kind == runtime
+    assert build_graph(config).fingerprint == build_graph(_composed()).fingerprint
+
+
+def _require_keys(said: Mapping[str, Any], shape: type[BaseModel], where: str) -> None:
+    assert list(said) == list(shape.model_fields), where
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_conf_runtime_shows_every_field(runtime: str) -> None:
+    said = _loaded("runtime", f"{runtime}.yaml")
+    _require_keys(said, Runtime, runtime)
+    _require_keys(said["pool"], Pool, "pool")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_conf_recipe_shows_every_parameter_of_every_stage(recipe: str) -> None:
+    said = _loaded("recipe", f"{recipe}.yaml")["params"]
+    for name, stage in STAGES.items():
+        if stage.params.model_fields and name != "plan_drafts":
+            _require_keys(said[name], stage.params, name)
+    assert list(said["plan_drafts"]) == ["drafts_per_topic"]
+    assert list(said) == [name for name in STAGES if name in said]
+
+
+def test_conf_simulated_model_shows_every_field() -> None:
+    said = _loaded("model", "simulated.yaml")
+    assert set(said) == set(SimulatedModel.model_fields)
+    for key, shape in (("latency", Latency), ("prices", Prices), ("sampling", Sampling)):
+        _require_keys(said[key], shape, key)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_conf_every_value_has_a_comment(path: Path) -> None:
+    """Beside it, or as the head of the lines that it stands among."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    is_headed = False
+    for before, line in zip(["", *lines], lines, strict=False):
+        is_headed = line.strip().startswith("#") or (is_headed and before.strip() != "")
+        is_value = re.match(r"\s*\w+: +[^\s#]", line) and line != f"name: {path.stem}"
+        assert is_headed or not is_value or " # " in line, f"{path.name}: {line}"

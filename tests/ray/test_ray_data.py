@@ -1,0 +1,127 @@
+"""The Ray runner against the reference, and against death; one local cluster for all of them."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from runs import Run, config_of
+
+from chimera_ray.build import new_run_id
+from chimera_ray.config import Config
+from chimera_ray.frontier import walk
+from chimera_ray.graph import build_graph
+from chimera_ray.ledger.parts import is_part
+from chimera_ray.ledger.store import Store
+from chimera_ray.runners.perform import StageBugError
+from chimera_ray.runners.ray_data import RayCarrier
+
+pytestmark = [
+    pytest.mark.ray,
+    # Ray leaves sockets and files to the end of the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=200_000_000,
+    )
+    yield
+    ray.shutdown()
+
+
+def ray_run(config: Config) -> Run:
+    """A configuration → the run of it on Ray."""
+    return Run(config, RayCarrier(config, new_run_id()))
+
+
+def test_ray_runner_leaves_the_same_ledger_as_the_local_one(tmp_path: Path) -> None:
+    rates = {"malformed_rate": 0.1, "truncation_rate": 0.1, "wrong_answer_rate": 0.2}
+    local = Run(config_of(tmp_path / "local", **rates))
+    carried = ray_run(config_of(tmp_path / "ray", **rates))
+    assert carried.outcomes == local.outcomes
+    assert carried.ids == local.ids
+    assert carried.ids
+
+
+def test_ray_runner_finished_run_again_calls_nobody(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    first = ray_run(config)
+    again = ray_run(config)
+    assert again.num_calls == {}
+    assert again.ids == first.ids
+
+
+def test_ray_runner_goes_on_from_where_the_local_one_was_stopped(tmp_path: Path) -> None:
+    whole = Run(config_of(tmp_path / "whole"))
+    Run(config_of(tmp_path / "half", drafts=1))
+    carried = ray_run(config_of(tmp_path / "half"))
+    assert carried.ids == whole.ids
+    assert 0 < carried.num_calls["drafter"] < whole.num_calls["drafter"]
+
+
+def test_ray_runner_killed_actor_is_replaced_and_no_row_is_lost(tmp_path: Path) -> None:
+    undisturbed = Run(config_of(tmp_path / "calm", drafts=6))
+    slow = {"latency": {"mean_s": 0.4, "sigma": 0.5}}
+    config = config_of(tmp_path / "killed", drafts=6, **slow)
+    killed: list[int] = []
+    killer = threading.Thread(
+        target=_kill_an_actor, args=(tmp_path / "killed/ledger/sample_trajectory", killed)
+    )
+    killer.start()
+    carried = ray_run(config)
+    killer.join()
+    assert killed
+    assert carried.ids == undisturbed.ids
+    assert len(set(carried.ids)) == len(carried.ids)
+
+
+def _kill_an_actor(folder: Path, killed: list[int]) -> None:
+    """kill -9 of the actors once the solver's first records are durable."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not killed:
+        has_part = any(is_part(path.name) for path in folder.glob("*/*"))
+        actors = [
+            child.pid
+            for child in psutil.Process().children(recursive=True)
+            if has_part and "MapWorker" in " ".join(child.cmdline())
+        ]
+        for pid in actors:
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+        threading.Event().wait(0.05)
+
+
+def test_ray_runner_rows_that_fail_end_as_failed_and_the_rest_is_done(tmp_path: Path) -> None:
+    rates = dict.fromkeys(
+        ("malformed_rate", "refusal_rate", "truncation_rate", "transient_error_rate"), 0.2
+    )
+    carried = ray_run(config_of(tmp_path, drafts=4, **rates))
+    for stage in carried.account.stages:
+        assert stage.inputs == stage.accepted + stage.rejected + stage.failed
+        assert stage.todo == 0
+    assert sum(stage.failed for stage in carried.account.stages) > 0
+
+
+def test_ray_runner_broken_stage_stops_the_run_with_its_own_error(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    Run(config_of(tmp_path, stages=("expand_topics",)))
+    _, fold = islice(walk(build_graph(config), Store(config.output_dir)), 2)
+    with pytest.raises(StageBugError):
+        # A fold is no row stage: its actor refuses it, and the refusal must arrive here.
+        RayCarrier(config, new_run_id()).carry([fold])

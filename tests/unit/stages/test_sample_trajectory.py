@@ -1,0 +1,142 @@
+"""The solver's trajectory: the bare problem goes out, thinking and final part come back apart."""
+
+from typing import Any
+
+import pytest
+from fakes import HALF, ROLLOUT, Said, ScriptedModel, perform_on, require_failed, rows_of
+
+from chimera_ray.errors import ProviderError, TransientProviderError
+from chimera_ray.llm import Reply
+from chimera_ray.schemas import Call, Record, Trajectory
+
+
+def _sample(
+    *script: Said, earlier: tuple[Call, ...] = (), **params: Any
+) -> tuple[Record, ScriptedModel]:
+    solver = ScriptedModel(*script)
+    return perform_on("sample_trajectory", ROLLOUT, {"solver": solver}, earlier, **params), solver
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "status"),
+    [
+        (Reply("I must decline.", "refusal"), "refused", "refused"),
+        (ProviderError("gone"), "provider_error", "error"),
+        (TransientProviderError("busy"), "transient_provider_error", "error"),
+    ],
+    ids=["refusal", "provider_error", "transient_error"],
+)
+@pytest.mark.parametrize("retry_truncated", [False, True])
+def test_sample_trajectory_no_trajectory_fails_the_row(
+    fault: Said, reason: str, status: str, retry_truncated: bool
+) -> None:
+    record, _ = _sample(fault, retry_truncated=retry_truncated)
+    require_failed(record, reason)
+    assert [call.status for call in record.calls] == [status]
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "repetition"])
+def test_sample_trajectory_cut_short_is_rejected_and_its_text_kept(finish_reason: Any) -> None:
+    record, _ = _sample(Reply("<think>on and on", finish_reason))
+    assert (record.outcome, record.reason, record.outputs) == ("rejected", "truncated", ())
+    assert record.detail == f"finish reason: {finish_reason}"
+    (call,) = record.calls
+    assert (call.status, call.text) == ("ok", "<think>on and on")
+    assert call.finish_reason == finish_reason
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "repetition", "abort"])
+def test_sample_trajectory_cut_short_and_to_be_retried_fails_and_is_asked_again(
+    finish_reason: Any,
+) -> None:
+    first, _ = _sample(Reply("<think>on and on", finish_reason), retry_truncated=True)
+    require_failed(first, "truncated")
+    second, solver = _sample("</think>6", earlier=first.calls, retry_truncated=True)
+    assert len(rows_of(second, Trajectory)) == 1
+    assert solver.requests[0].seed != first.calls[0].seed
+    marks = [(call.status, call.is_replayed) for call in second.calls]
+    assert marks == [("ok", False), ("truncated", True)]
+
+
+@pytest.mark.xfail(strict=True, reason="an aborted call is rejected for good, as truncated")
+def test_sample_trajectory_aborted_call_fails_the_row() -> None:
+    assert _sample(Reply("<think>and then", "abort"))[0].outcome == "failed"
+
+
+@pytest.mark.xfail(strict=True, reason="text that UTF-8 cannot hold ends the run")
+@pytest.mark.parametrize(
+    "reply", [Reply(f"6 {HALF}"), Reply("6", reasoning=HALF)], ids=["text", "reasoning"]
+)
+def test_sample_trajectory_text_that_no_file_can_hold_does_not_end_the_run(reply: Reply) -> None:
+    record, _ = _sample(reply)
+    assert record.outcome in ("accepted", "failed")
+    for call in record.calls:
+        (call.text + call.reasoning + call.error).encode()
+
+
+@pytest.mark.parametrize(
+    ("reply", "reasoning", "final_part"),
+    [
+        (Reply("So 6.", reasoning="Hm."), "Hm.", "So 6."),
+        (Reply("<think>Hm.</think>\n\nSo 6."), "Hm.", "So 6."),
+        (Reply("Hm.</think>\n\nSo 6."), "Hm.", "So 6."),
+        (Reply("So 6."), "", "So 6."),
+        (Reply("<think>Hm."), "Hm.", ""),
+        (Reply(""), "", ""),
+        (Reply("x\x00\u2028</think>\x00"), "x\x00", "\x00"),
+        (Reply("</think>So 6.", reasoning="Hm."), "Hm.", "So 6."),
+    ],
+    ids=["apart", "tags", "no_opening", "plain", "unclosed", "empty", "control", "both"],
+)
+def test_sample_trajectory_whole_reply_is_split(
+    reply: Reply, reasoning: str, final_part: str
+) -> None:
+    (trajectory,) = rows_of(_sample(reply)[0], Trajectory)
+    assert trajectory == Trajectory(
+        **ROLLOUT.model_dump(), reasoning=reasoning, final_part=final_part, finish_reason="stop"
+    )
+
+
+def test_sample_trajectory_solver_gets_the_bare_problem_as_the_one_user_message() -> None:
+    _, solver = _sample("6")
+    (request,) = solver.requests
+    assert solver.prompts == [ROLLOUT.problem]
+    assert request.schema is None
+
+
+def test_sample_trajectory_attempts_at_one_problem_draw_their_own_seeds() -> None:
+    seeds = set()
+    for index in range(4):
+        solver = ScriptedModel("6")
+        row = ROLLOUT.model_copy(update={"rollout_index": index})
+        perform_on("sample_trajectory", row, {"solver": solver})
+        seeds.add(solver.requests[0].seed)
+    assert len(seeds) == 4
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply("So 6.", reasoning="Hm."),
+        Reply("<think>Hm.</think>So 6."),
+        pytest.param(
+            Reply("Hm.</think>So 6.", reasoning=""),
+            marks=pytest.mark.xfail(strict=True, reason="empty reasoning is replayed as none"),
+        ),
+    ],
+    ids=["apart", "tags", "empty_reasoning"],
+)
+def test_sample_trajectory_replayed_reply_gives_the_same_row(reply: Reply) -> None:
+    first, _ = _sample(reply)
+    again, _ = _sample(earlier=first.calls)
+    assert again.outputs == first.outputs
+    assert [call.is_replayed for call in again.calls] == [True]
+
+
+def test_sample_trajectory_replay_that_is_now_refused_is_marked_and_asked_again() -> None:
+    first, _ = _sample(Reply("<think>on", "length"))
+    second, _ = _sample("6", earlier=first.calls, retry_truncated=True)
+    assert len(rows_of(second, Trajectory)) == 1
+    marks = [(call.status, call.is_replayed) for call in second.calls]
+    assert marks == [("truncated", True), ("ok", False)]
+    assert second.calls[0].seed != second.calls[1].seed
