@@ -4,6 +4,7 @@ The footer carries the part's totals, so that progress can be read without readi
 """
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,7 @@ SCHEMA = pa.schema(
 )
 TOTALS_KEY = b"chimera_ray.totals"
 ROW_GROUP = 512
+_HALF = re.compile("[\ud800-\udfff]")
 UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError)
 """what reading a file may raise that is no part, or no longer"""
 COUNTED = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
@@ -72,7 +74,25 @@ def is_part(name: str) -> bool:
 
 
 def to_table(records: Sequence[Record]) -> pa.Table:
-    """Records → a table of the ledger's schema."""
+    """Records → a table of the ledger's schema.
+
+    Half of a surrogate pair, which a reply can smuggle in and no file can hold, becomes U+FFFD.
+    """
+    try:
+        return _table(records)
+    except UnicodeEncodeError:
+        return _table([_whole(record) for record in records])
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Record | Call | Output):
+        return type(value)(*map(_whole, value))
+    if isinstance(value, tuple):
+        return tuple(map(_whole, value))
+    return _HALF.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+def _table(records: Sequence[Record]) -> pa.Table:
     columns: list[Any] = [list(column) for column in zip(*records, strict=True)]
     columns[5] = [[output._asdict() for output in outputs] for outputs in columns[5]]
     columns[6] = [[call._asdict() for call in calls] for calls in columns[6]]

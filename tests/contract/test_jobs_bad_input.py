@@ -108,7 +108,6 @@ def test_store_below_a_regular_file_cannot_be_written_to(tmp_path: Path, name: s
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="the store opens outside of what turns errors into one line")
 @pytest.mark.parametrize("location", ["gopher://bucket/out", "file://relative", "~nobody-here/out"])
 def test_store_location_that_cannot_be_opened_is_bad_input(location: str) -> None:
     with pytest.raises(ConfigError):

@@ -115,7 +115,6 @@ def test_cycle_is_found_where_there_is_one() -> None:
     assert _cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-@pytest.mark.xfail(strict=True, reason="runners and runners.ray_data import one another")
 def test_modules_between_them_there_is_no_cycle() -> None:
     assert _cycle({module: _inner(path) - {module} for module, path in MODULES.items()}) == []
 

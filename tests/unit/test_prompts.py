@@ -78,7 +78,6 @@ def test_prompt_hostile_text_cannot_close_a_tag(name: str, field: str) -> None:
             assert attack not in prompt
 
 
-@pytest.mark.xfail(strict=True, reason="names inside lists are not fenced")
 @pytest.mark.parametrize("name", ["expand_topics", "confirm_topic"])
 def test_prompt_hostile_name_in_a_list_cannot_close_a_tag(name: str) -> None:
     source = (FOLDER / f"{name}.md").read_text(encoding="utf-8")

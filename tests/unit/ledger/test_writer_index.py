@@ -113,6 +113,14 @@ def test_record_written_reads_back_equal(tmp_path: Path, record: Record) -> None
     assert _read(store, [others[0], record, others[1]]) == [others[0], record, others[1]]
 
 
+def test_record_with_half_a_surrogate_is_kept_and_harms_no_other(tmp_path: Path) -> None:
+    store, other = Store(str(tmp_path)), _record("other")
+    half = _record("half", "failed", detail="\ud800", calls=(_call("a \udfff b \U0001f600"),))
+    _append_all(store, half, other)
+    told = half._replace(detail="\ufffd", calls=(_call("a \ufffd b \U0001f600"),))
+    assert _read(store, [half, other]) == [told, other]
+
+
 def test_part_written_has_explicit_schema_without_nulls(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     name = _write(store, _record("a", outputs=(), calls=()), _record("b"))

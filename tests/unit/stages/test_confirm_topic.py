@@ -35,7 +35,6 @@ def test_confirm_topic_no_such_candidate_fails_the_row(number: Any) -> None:
     require_failed(_confirm(_same(number))[0], "unparsable")
 
 
-@pytest.mark.xfail(strict=True, reason="same_as: true is read as candidate 1")
 def test_confirm_topic_yes_instead_of_a_number_fails_the_row() -> None:
     require_failed(_confirm(_same(True))[0], "unparsable")
 

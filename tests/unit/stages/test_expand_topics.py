@@ -71,7 +71,6 @@ def test_expand_topics_nothing_listed_is_rejected(reply: dict[str, Any]) -> None
     assert len(record.calls) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="an area of blanks becomes an area without a name")
 def test_expand_topics_blank_area_fails_the_row() -> None:
     require_failed(_expand('{"areas": [{"area": "  ", "topics": ["Rings"]}]}')[0], "unparsable")
 

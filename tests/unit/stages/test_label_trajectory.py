@@ -53,10 +53,7 @@ def test_label_trajectory_unusable_grader_fails_the_row(
         {"confidence": None},
         {"comparison": None},
         {"solution": "6"},
-        pytest.param(
-            {"extracted_answer": " "},
-            marks=pytest.mark.xfail(strict=True, reason="blanks count as an extracted answer"),
-        ),
+        {"extracted_answer": " "},
     ],
     ids=str,
 )

@@ -179,7 +179,6 @@ def test_validate_problem_everything_paid_for_asks_nobody() -> None:
     assert [call.text for call in again.calls] == [call.text for call in first.calls]
 
 
-@pytest.mark.xfail(strict=True, reason="the first verifier's RowError hides the dead engine")
 def test_validate_problem_dead_engine_is_not_hidden_by_the_other_verifier() -> None:
     with pytest.raises(EngineDeadError):
         _validate(RefusalError("no"), EngineDeadError("gone"))
