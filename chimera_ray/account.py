@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from chimera_ray.frontier import Standing
-from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, REJECTED, SET_ASIDE
+from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, OPEN, REJECTED, SET_ASIDE
 from chimera_ray.ledger.parts import COUNTED, is_part, read_paid
 from chimera_ray.ledger.store import Store
 
@@ -26,7 +26,7 @@ class StageAccount(BaseModel):
     rejected: int
     failed: int
     todo: int
-    """never tried so far"""
+    """without an end so far"""
     outputs: int
     repeats: int
     """rows that arrived saying what another row said, and count as one with it"""
@@ -113,7 +113,7 @@ def _stage_account(standing: Standing) -> StageAccount:
         accepted=standing.count(ACCEPTED),
         rejected=len(rejected),
         failed=len(failed),
-        todo=standing.count(NONE),
+        todo=standing.count(NONE) + standing.count(OPEN),
         outputs=len(standing.outputs().ids),
         repeats=standing.inputs.num_repeats,
         rejected_reasons=index.reasons(rejected),

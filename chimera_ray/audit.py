@@ -64,8 +64,12 @@ def _of_verifiers(standing: Standing) -> list[Measure]:
         passed[truth] += is_accepted
         for verifier, says_no in by_verifier.items():
             declined.setdefault(verifier, {True: 0, False: 0})[truth] += says_no
+    if not sum(is_right.values()):
+        return []
     measures = [
-        _measure("wrong reference answers drafted", is_right[False], sum(is_right.values()))
+        _measure(
+            "wrong reference answers among those judged", is_right[False], sum(is_right.values())
+        )
     ]
     for verifier, counts in sorted(declined.items()):
         measures.append(
@@ -93,6 +97,8 @@ def _of_labels(standing: Standing) -> list[Measure]:
         if item is not None:
             truth = row.predicted_answer is not None and is_true_answer(item, row.predicted_answer)
             counts[row.is_correct, truth] += 1
+    if not any(counts.values()):
+        return []
     right, wrong = counts[True, True], counts[True, False]
     missed, total = counts[False, True], sum(counts.values())
     return [
@@ -110,9 +116,10 @@ def _judged(standing: Standing) -> Iterator[tuple[Problem, bool, dict[str, bool]
         row = ValidProblem.model_validate_json(payload)
         yield row, True, {verdict.verifier: not verdict.is_valid for verdict in row.verdicts}
     places = np.flatnonzero(found.outcome == REJECTED)
-    records = standing.index.records(found.position[places])
-    for place, payload in inputs.rows(places):
-        declined = json.loads(records[int(found.position[place])].detail)
-        problem = standing.node.takes.model_validate_json(payload)
-        if isinstance(problem, Problem):
-            yield problem, False, {verifier: bool(failed) for verifier, failed in declined.items()}
+    payloads = dict(inputs.rows(places))
+    for chosen, table in standing.index.tables(found.position[places], ["detail"]):
+        for place, detail in zip(places[chosen], table["detail"].to_pylist(), strict=True):
+            problem = standing.node.takes.model_validate_json(payloads[int(place)])
+            if isinstance(problem, Problem):
+                declined = json.loads(detail).items()
+                yield problem, False, {verifier: bool(failed) for verifier, failed in declined}

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chimera_ray.graph import Graph, Node, ledger_folder
-from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, Found, Index, Ints
+from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, OPEN, Found, Index, Ints
 from chimera_ray.ledger.store import Store
 from chimera_ray.schemas import row_id, work_id
 from chimera_ray.stage import Fold
@@ -85,9 +85,10 @@ class Standing:
 
     @property
     def todo(self) -> Ints:
-        """Places of the rows to be worked on: never done, or failed before this run."""
+        """Places of the rows to be worked on: never ended, or failed before this run."""
         outcome, is_mine = self.found.outcome, self.found.is_this_run
-        return np.flatnonzero((outcome == NONE) | ((outcome == FAILED) & ~is_mine))
+        is_unended = (outcome == NONE) | (outcome == OPEN)
+        return np.flatnonzero(is_unended | ((outcome == FAILED) & ~is_mine))
 
     def outputs(self) -> Inputs:
         """What the accepted inputs gave, in the order of the inputs; equal rows once."""

@@ -85,6 +85,8 @@ class CallLog:
     work_id: str
     earlier: Sequence[Call] = ()
     calls: list[Call] = field(default_factory=list)
+    on_call: Callable[[], None] = lambda: None
+    """told of each call that was made, replayed ones aside"""
 
     def take_earlier(self, role: str, prompt_id: str) -> tuple[Call | None, int]:
         """The reply already paid for, if there is one, and how many tries failed before."""
@@ -151,6 +153,7 @@ async def complete(
     finally:
         call = _call(bound, prompt_id, seed, reply, time.perf_counter() - began)
         bound.log.calls.append(call._replace(status=status, error=error))
+        bound.log.on_call()
 
 
 async def ask(

@@ -97,6 +97,7 @@ class Progress:
     def watch(self, standings: Sequence[Standing]) -> None:
         """Takes in where the stages of a segment stand, as the ledger says."""
         with self._lock:
+            self._tail()  # what came since the last tick is counted before it becomes the baseline
             for standing in standings:
                 before = self._stages.get(standing.node.name)
                 codes = {"accepted": ACCEPTED, "rejected": REJECTED, "failed": FAILED}
@@ -127,7 +128,8 @@ class Progress:
                 if totals is None or set(totals["runs"]) != {self._run_id}:
                     continue
                 stage.began = stage.began or time.monotonic() - TICK_S
-                for outcome, count in totals["outcomes"].items():
+                for outcome in stage.outcomes:
+                    count = totals["outcomes"].get(outcome, 0)
                     stage.outcomes[outcome] += count
                     stage.done_now += count
                 for role in totals["roles"].values():

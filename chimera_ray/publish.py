@@ -27,7 +27,8 @@ from chimera_ray.ledger.store import Store
 from chimera_ray.schemas import Example, Problem
 
 SHARD_ROWS = 5_000
-CHUNK_ROWS = 500
+CHUNK_ROWS = 2_000
+"""examples in memory at once; fewer mean more passes over the ledger's parts"""
 _CARD = Path(__file__).parent / "card.md.jinja"
 CHECK = pa.struct([("is_passed", pa.bool_()), ("reason", pa.large_string())])
 VERDICT = pa.struct(

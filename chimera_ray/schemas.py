@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 Outcome = Literal["accepted", "rejected", "failed"]
+Recorded = Outcome | Literal["open"]
+"""open: begun and not ended, written down so that the replies so far are not lost"""
 FinishReason = Literal["stop", "length", "refusal", "repetition", "abort"]
 CallStatus = Literal["ok", "unparsable", "refused", "truncated", "error"]
 
@@ -203,9 +205,9 @@ class Record(NamedTuple):
 
     work_id: str
     input_id: str
-    outcome: Outcome
+    outcome: Recorded
     reason: str
-    """empty for accepted"""
+    """empty for accepted and open"""
     detail: str
     outputs: tuple[Output, ...]
     calls: tuple[Call, ...]

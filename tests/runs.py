@@ -75,8 +75,10 @@ def config_of(
 class Run:
     """One execution that came to its end, and what the ledger says of it."""
 
-    def __init__(self, config: Config, carrier: Carrier | None = None) -> None:
-        self.config, self.id = config, new_run_id()
+    def __init__(
+        self, config: Config, carrier: Carrier | None = None, run_id: str | None = None
+    ) -> None:
+        self.config, self.id = config, run_id or new_run_id()
         self.graph: Graph = build_graph(config)
         self.store = Store(config.output_dir)
         self.carrier = carrier or LocalCarrier(config, self.id)

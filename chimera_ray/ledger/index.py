@@ -1,7 +1,7 @@
 """Reading the ledger: which work is done and where its record lies, in 16 bytes a record.
 
 One record per work id wins: accepted or rejected before failed; of several that are final the
-earliest written, so that what rests on it stays; of several that failed the latest, which carries
+earliest written, so that what rests on it stays; else the latest, failed or open, which carries
 what the ones before it had paid for.
 """
 
@@ -17,7 +17,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chimera_ray.errors import LedgerError
-from chimera_ray.ledger.parts import COUNTED, SCHEMA, UNREADABLE, is_part, to_records
+from chimera_ray.ledger.parts import (
+    COUNTED,
+    FORMAT,
+    FORMAT_KEY,
+    SCHEMA,
+    UNREADABLE,
+    is_part,
+    to_records,
+)
 from chimera_ray.ledger.store import Store
 from chimera_ray.schemas import Record
 
@@ -25,8 +33,8 @@ log = logging.getLogger(__name__)
 
 SET_ASIDE = "set_aside"
 """subfolder for parts that cannot be read; their rows are done again"""
-NONE, ACCEPTED, REJECTED, FAILED = 0, 1, 2, 3
-OUTCOMES = ("none", "accepted", "rejected", "failed")
+NONE, ACCEPTED, REJECTED, FAILED, OPEN = range(5)
+OUTCOMES = ("none", "accepted", "rejected", "failed", "open")
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
@@ -170,7 +178,7 @@ class Index:
 
     def _keep_winners(self, fresh: Sequence[_Rows]) -> None:
         rows = _Rows(*(np.concatenate(arrays) for arrays in zip(self._known, *fresh, strict=True)))
-        is_failed = rows.outcome == FAILED
+        is_failed = rows.outcome >= FAILED  # or open: neither is an end
         age = np.where(is_failed, -rows.position, rows.position)
         order = np.lexsort((age, is_failed, rows.key))
         keys = rows.key[order]
@@ -211,6 +219,12 @@ def _open(source: Any, columns: Sequence[str]) -> pq.ParquetFile:  # noqa: ANN40
     """A source → the Parquet file that it is, if it has these columns in the ledger's types."""
     file = pq.ParquetFile(source, page_checksum_verification=True)
     found = file.schema_arrow
+    written = (found.metadata or {}).get(FORMAT_KEY, FORMAT)
+    if written != FORMAT:
+        raise LedgerError(
+            f"this ledger's format is {written.decode(errors='replace')!r}, and this version reads "
+            f"{FORMAT.decode()!r}: use the version that wrote it, or another output_dir"
+        )
     for name in {column.split(".")[0] for column in columns}:
         if found.field(name).type != SCHEMA.field(name).type:
             raise TypeError(f"column {name} has another type")

@@ -52,6 +52,9 @@ SCHEMA = pa.schema(
         ("finished_at", pa.float64()),
     ]
 )
+FORMAT_KEY = b"chimera_ray.format"
+FORMAT = b"1"
+"""raised by hand with the schema: another version's parts are neither read nor set aside"""
 TOTALS_KEY = b"chimera_ray.totals"
 ROW_GROUP = 512
 _HALF = re.compile("[\ud800-\udfff]")
@@ -155,7 +158,9 @@ def write_part(store: Store, folder: str, name: str, records: Sequence[Record]) 
 
 def write_table(store: Store, path: str, table: pa.Table, totals: dict[str, Any]) -> None:
     """A table of the ledger's schema and its totals → one durable part."""
-    table = table.replace_schema_metadata({TOTALS_KEY: json.dumps(totals).encode()})
+    table = table.replace_schema_metadata(
+        {FORMAT_KEY: FORMAT, TOTALS_KEY: json.dumps(totals).encode()}
+    )
     store.write(
         path,
         lambda sink: pq.write_table(

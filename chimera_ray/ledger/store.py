@@ -121,6 +121,15 @@ def _fill_then_put(fs: Any, target: str, fill: Callable[[Any], object]) -> None:
             shutil.copyfileobj(whole, sink, COPY_BYTES)
 
 
+def _sync_folder(folder: str) -> None:
+    """Makes a rename survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _write_then_rename(target: str, fill: Callable[[Any], object]) -> None:
     folder, name = os.path.split(target)
     handle, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
@@ -131,6 +140,7 @@ def _write_then_rename(target: str, fill: Callable[[Any], object]) -> None:
             os.fsync(sink.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
+        _sync_folder(folder)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -1,7 +1,12 @@
-"""Appending to the ledger: records gather for a moment, then leave as one durable part."""
+"""Appending to the ledger: records gather for a moment, then leave as one durable part.
+
+Work that has had replies and is still going on leaves an open record at the next flush, so that a
+kill costs none of them.
+"""
 
 import asyncio
 import time
+from collections.abc import Callable
 from secrets import token_hex
 
 from chimera_ray.ledger.parts import part_name, write_part
@@ -26,6 +31,7 @@ class Writer:
         self._id = token_hex(4)
         self._sequence = 0
         self._pending: list[Record] = []
+        self._open: dict[str, Callable[[], Record]] = {}
         self._durable: asyncio.Future[None] | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._flushed_at = -flush_s
@@ -39,27 +45,37 @@ class Writer:
         if self._durable is None:
             self._durable = asyncio.get_running_loop().create_future()
         self._pending.append(record)
+        self._open.pop(record.work_id, None)
         durable = self._durable
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
+        self._flush_soon()
         await asyncio.shield(durable)
+
+    def note(self, work: str, make: Callable[[], Record]) -> None:
+        """Unfinished work → a record of it at the next flush, unless it has ended by then."""
+        self._open[work] = make
+        self._flush_soon()
 
     async def close(self) -> None:
         """Waits until what was appended is durable, or has failed to be."""
         if self._flusher is not None:
             await self._flusher
 
+    def _flush_soon(self) -> None:
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+
     async def _flush(self) -> None:
-        while self._pending:
+        while self._pending or self._open:
             wait_s = self._flushed_at + self._flush_s - time.monotonic()
             await asyncio.sleep(max(wait_s, min(GATHER_S, self._flush_s)))
-            records, durable = self._pending, self._durable
-            self._pending, self._durable = [], None
+            records = [*self._pending, *(make() for make in self._open.values())]
+            durable = self._durable or asyncio.get_running_loop().create_future()
+            self._pending, self._open, self._durable = [], {}, None
+            if not records:
+                continue
             name = part_name(self._id, self._sequence)
             self._sequence += 1
             self._flushed_at = time.monotonic()
-            if durable is None:
-                raise AssertionError("records are pending, so somebody waits for them")
             try:
                 await asyncio.to_thread(write_part, self._store, self._folder, name, records)
             except Exception as exc:  # noqa: BLE001 - for those who wait; the next part is tried

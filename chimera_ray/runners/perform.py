@@ -1,7 +1,7 @@
 """One row at one stage → its record. The only place where a `RowError` ends."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from chimera_ray.errors import RowError
 from chimera_ray.graph import Node
@@ -24,6 +24,7 @@ async def perform(
     models: Mapping[str, Model],
     earlier: Sequence[Call],
     run_id: str,
+    on_open: Callable[[str, Callable[[], Record]], None] = lambda work, make: None,
 ) -> Record:
     """A row and its models, by role → the record of what became of it.
 
@@ -34,6 +35,8 @@ async def perform(
         models: one for each role that the stage asks for.
         earlier: calls of an earlier, failed try; usable replies are used again.
         run_id: the execution that the record names.
+        on_open: told after each call the work's id and what makes a record of the work so far;
+            once that is made, its calls are paid for there.
 
     Raises:
         StageBugError: the stage gave nothing, or rows of another type, or both rows and a reject.
@@ -43,6 +46,13 @@ async def perform(
         raise StageBugError(f"{node.name} is a fold: it is not done row by row")
     work = work_id(node.fingerprint, input_id)
     log = CallLog(work, earlier)
+
+    def so_far() -> Record:
+        calls = (*log.calls, *_left_over(log))
+        log.calls[:] = [call._replace(is_replayed=True) for call in log.calls]
+        return Record(work, input_id, "open", "", "", (), calls, run_id, time.time())
+
+    log.on_call = lambda: on_open(work, so_far)
     bound = {role: BoundModel(role, models[role], log) for role in stage.roles}
     rows: list[Row] = []
     rejects: list[Reject] = []

@@ -8,7 +8,7 @@ import numpy as np
 from chimera_ray.backends import build_model
 from chimera_ray.config import Config
 from chimera_ray.graph import Node
-from chimera_ray.ledger.index import FAILED, NONE, Index, PartLostError
+from chimera_ray.ledger.index import FAILED, NONE, OPEN, Index, PartLostError
 from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.writer import Writer
 from chimera_ray.llm import Model
@@ -37,8 +37,9 @@ class StageWorker:
         """Rows → their records, in groups, each as soon as it is durable.
 
         Rows that the ledger has by now (another actor did them and died, another run shares them)
-        come from there, and nobody is called. Rows that failed before this run keep the replies
-        that they have paid for. A row that two calls bring at the same time is done once.
+        come from there, and nobody is called. Rows that failed before this run, or were left open
+        by a kill, keep the replies that they have paid for. A row that two calls
+        bring at the same time is done once.
         """
         done, earlier = self._ask_ledger(items)
         if done:
@@ -82,7 +83,9 @@ class StageWorker:
         async with self._slots:
             self.num_in_flight += 1
             try:
-                record = await perform(self.node, *item, self._models, earlier, self._run_id)
+                record = await perform(
+                    self.node, *item, self._models, earlier, self._run_id, self._writer.note
+                )
             finally:
                 self.num_in_flight -= 1
         await self._writer.append(record)
@@ -103,7 +106,8 @@ class StageWorker:
         earlier: dict[str, Sequence[Call]] = {}
         for place in known:
             record = records[int(found.position[place])]
-            if found.outcome[place] == FAILED and not found.is_this_run[place]:
+            outcome, is_mine = found.outcome[place], found.is_this_run[place]
+            if outcome == OPEN or (outcome == FAILED and not is_mine):
                 earlier[record.input_id] = record.calls
             else:
                 done[record.input_id] = record

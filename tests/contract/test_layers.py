@@ -1,7 +1,7 @@
 """The house's layers, held against every import: arrows point down, and nothing goes round."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from pathlib import Path
 
@@ -77,9 +77,10 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def _inner(path: Path) -> set[str]:
+@cache
+def _inner(path: Path) -> frozenset[str]:
     """A file → the modules of this package that it imports."""
-    return {name for name in _imported(path) if name in MODULES}
+    return frozenset(name for name in _imported(path) if name in MODULES)
 
 
 def _place(module: str) -> tuple[int, int]:
@@ -92,7 +93,7 @@ def _place(module: str) -> tuple[int, int]:
     raise AssertionError(f"{module} has no layer: give it one in {__file__}")
 
 
-def _cycle(graph: dict[str, set[str]]) -> list[str]:
+def _cycle(graph: Mapping[str, Set[str]]) -> list[str]:
     """Arrows → some modules that lead round to the first of them; empty if there are none."""
     done: set[str] = set()
 

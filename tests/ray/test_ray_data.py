@@ -47,7 +47,8 @@ def cluster() -> Iterator[None]:
 
 def ray_run(config: Config) -> Run:
     """A configuration → the run of it on Ray."""
-    return Run(config, RayCarrier(config, new_run_id()))
+    run_id = new_run_id()
+    return Run(config, RayCarrier(config, run_id), run_id)
 
 
 def test_ray_runner_leaves_the_same_ledger_as_the_local_one(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     st.dictionaries(st.text('abc"{}', min_size=1), _JSON, min_size=1), st.sampled_from([None, 2])
 )
@@ -185,14 +185,14 @@ def test_fields_right_reply_is_read() -> None:
     [
         "",
         "no answer here",
-        r"\boxed{" * 100_000,
+        r"\boxed{" * 20_000,
         r"\boxed{5",
         r"\boxed{}",
         r"\boxed{{5}",
-        "}" * 500_000,
-        "*" * 500_000,
-        "answer " * 100_000,
-        "the " * 100_000 + "answer",
+        "}" * 100_000,
+        "*" * 100_000,
+        "answer " * 20_000,
+        "the " * 25_000 + "answer",
         "Answer:",
         "Answer: " + "9" * 4_001,
         r"\boxed{" + "9" * 4_001 + "}",
@@ -203,7 +203,7 @@ def test_fields_right_reply_is_read() -> None:
 def test_final_answer_none_or_hostile_is_none_and_fast(text: str) -> None:
     start = time.perf_counter()
     answer = final_answer(text)
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 1
     assert answer is None or r"\boxed{" * 3_000 in text
 
 

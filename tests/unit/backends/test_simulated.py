@@ -199,12 +199,12 @@ def test_reply_another_instance_says_the_same(role: str) -> None:
 @JSON_ROLES
 def test_reply_malformed_never_parses_and_spares_the_others(role: str) -> None:
     shape, prompt = PROMPTS[role]
-    whole, broken = (_replies(_model(malformed_rate=r), prompt(), 200) for r in (0, 1))
+    whole, broken = (_replies(_model(malformed_rate=r), prompt(), 100) for r in (0, 1))
     for good, bad in zip(whole, broken, strict=True):
         fields(good.text, shape)
         with pytest.raises(ParseError):
             fields(bad.text, shape)
-    some = _replies(_model(malformed_rate=0.3), prompt(), 200)
+    some = _replies(_model(malformed_rate=0.3), prompt(), 100)
     assert all(reply in (good, bad) for reply, good, bad in zip(some, whole, broken, strict=True))
 
 
@@ -247,7 +247,7 @@ def test_error_rates_hold_over_many_draws() -> None:
     for rate, (validation, labelling) in prompts.items():
         for prompt in (validation, labelling):
             normal = _text(prompt).count("true")
-            replies = _replies(_model(**{rate: 0.1}), prompt, 2_000)
+            replies = _replies(_model(**{rate: 0.1}), prompt, 1_000)
             share = fmean(reply.text.count("true") != normal for reply in replies)
             assert 0.075 < share < 0.125
 

@@ -27,6 +27,8 @@ SUBJECTS = {
     "Literature", "History", "Biology", "Linguistics",
 }  # fmt: skip
 
+SEEDS = (0, 1, 2, 3, SEED_END - 1)
+
 _PRINT_ITEMS = """
 import json
 from chimera_ray.backends.simulated_catalogue import CATALOGUE
@@ -41,33 +43,45 @@ def _item(answer: str, task: str = "gcd") -> Item:
     return Item(task, 1, "…", answer, ("…",))
 
 
-@pytest.mark.parametrize("task", CATALOGUE)
-def test_make_item_every_task_gives_five_distinct_sound_items(task: str) -> None:
-    items = [make_item(task, seed) for seed in (0, 1, 2, 3, SEED_END - 1)]
+def test_make_item_every_task_gives_the_same_items_again() -> None:
+    numbers = [(task, seed) for task in CATALOGUE for seed in SEEDS]
+    items = [make_item(*number) for number in numbers]
     make_item.cache_clear()
-    assert items == [make_item(task, seed) for seed in (0, 1, 2, 3, SEED_END - 1)]
-    assert len({item.problem.rpartition("(")[0] for item in items}) == len(items)
-    for item in items:
-        assert item.problem.endswith(f"(Catalogue number: {task}/{item.seed})")
-        assert len(item.problem) < 1_560
-        assert 0 < len(item.answer) < 200
-        assert item.steps
-        assert all(item.steps)
-        assert not any(passage in item.problem for passage in CATALOGUE[task].cut)
-        assert find_item(item.problem) == item
+    for number, item in zip(numbers, items, strict=True):
+        assert make_item(*number) == item, number
 
 
-@pytest.mark.parametrize("task", CATALOGUE)
-def test_wrong_answer_every_task_is_plausible_and_never_true(task: str) -> None:
-    for item in (make_item(task, seed) for seed in range(6)):
-        assert is_true_answer(item, item.answer)
-        assert is_true_answer(item, f" $\\boxed{{{item.answer}}}$. ")
-        wrong = [wrong_answer(item, seed) for seed in range(8)]
-        assert wrong == [wrong_answer(item, seed) for seed in range(8)]
-        assert not any(is_true_answer(item, answer) for answer in wrong)
-        assert not any(answer.startswith("not ") for answer in wrong)
+def test_make_item_every_task_gives_distinct_problems() -> None:
+    for task in CATALOGUE:
+        problems = {make_item(task, seed).problem.rpartition("(")[0] for seed in SEEDS}
+        assert len(problems) == len(SEEDS), task
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_make_item_every_task_gives_a_sound_item(seed: int) -> None:
+    for task, entry in CATALOGUE.items():
+        item = make_item(task, seed)
+        assert item.problem.endswith(f"(Catalogue number: {task}/{seed})")
+        assert len(item.problem) < 1_560, task
+        assert 0 < len(item.answer) < 200, task
+        assert item.steps, task
+        assert all(item.steps), task
+        assert not any(passage in item.problem for passage in entry.cut), task
+        assert find_item(item.problem) == item, task
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_wrong_answer_every_task_is_plausible_and_never_true(seed: int) -> None:
+    for item in (make_item(task, seed) for task in CATALOGUE):
+        assert is_true_answer(item, item.answer), item
+        assert is_true_answer(item, f" $\\boxed{{{item.answer}}}$. "), item
+        wrong = [wrong_answer(item, choice) for choice in range(8)]
+        assert wrong == [wrong_answer(item, choice) for choice in range(8)], item
+        assert not any(is_true_answer(item, answer) for answer in wrong), item
+        assert not any(answer.startswith("not ") for answer in wrong), item
+
+
+@pytest.mark.process
 def test_world_another_process_and_hash_seed_agrees() -> None:
     found = subprocess.run(
         [sys.executable, "-c", _PRINT_ITEMS],
@@ -117,8 +131,8 @@ def test_find_item_takes_the_last_number_of_a_long_text() -> None:
         "(Catalogue number: gcd/-7)",
         "(Catalogue number: gcd/٣)",
         "(Catalogue number: gcd/1000000000)",
-        f"(Catalogue number: gcd/{'9' * 100_000})",
-        f"(Catalogue number: {'g' * 100_000}/1)",
+        f"(Catalogue number: gcd/{'9' * 60_000})",
+        f"(Catalogue number: {'g' * 60_000}/1)",
         "Catalogue number: " * 50_000,
         "(Catalogue number: ../../etc/passwd/1)",
     ],

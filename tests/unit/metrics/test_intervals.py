@@ -1,7 +1,7 @@
 """Wilson intervals against hand-worked values."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chimera_ray.metrics.intervals import wilson
@@ -37,6 +37,7 @@ def test_wilson_known_counts_equals_published(
     assert wilson(successes, trials) == pytest.approx(expected, abs=1e-4)
 
 
+@settings(max_examples=50)
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_any_counts_holds_the_proportion(counts: tuple[int, int]) -> None:
     interval = wilson(*counts)

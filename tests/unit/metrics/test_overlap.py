@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chimera_ray.metrics.overlap import (
@@ -64,12 +64,12 @@ def test_words_typography_makes_no_difference(a: str, b: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a" * 300_000, "-" * 300_000, "1," * 150_000, "'" * 300_000, "\ud800 a"]
+    "text", ["a" * 60_000, "-" * 60_000, "1," * 30_000, "'" * 60_000, "\ud800 a"]
 )
 def test_words_hostile_text_is_fast(text: str) -> None:
     start = time.perf_counter()
     ngrams(text, 3)
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 1  # what is quadratic takes 4 s
 
 
 def test_ngrams_short_text_is_one_ngram() -> None:
@@ -87,6 +87,7 @@ def test_ngrams_known_text_has_stable_hashes() -> None:
     assert ngrams("alpha beta gamma", 3) == frozenset({_STABLE_HASH})
 
 
+@settings(max_examples=60)
 @given(_TEXTS, _TEXTS, st.integers(1, 5))
 def test_jaccard_any_texts_equals_oracle(a: str, b: str, n: int) -> None:
     left, right = _slow_ngrams(a, n), _slow_ngrams(b, n)
@@ -94,6 +95,7 @@ def test_jaccard_any_texts_equals_oracle(a: str, b: str, n: int) -> None:
     assert jaccard(ngrams(a, n), ngrams(b, n)) == expected
 
 
+@settings(max_examples=50)
 @given(st.lists(_TEXTS, max_size=8), _TEXTS, st.integers(1, 4))
 def test_index_any_texts_finds_what_all_pairs_find(texts: list[str], text: str, n: int) -> None:
     index = NgramIndex(n)
@@ -123,6 +125,7 @@ def test_index_equal_texts_names_the_earliest() -> None:
     assert index.best("the same text") == Match("first", 1.0)
 
 
+@settings(max_examples=60)
 @given(_TEXTS, _TEXTS)
 def test_longest_run_any_texts_equals_oracle(a: str, b: str) -> None:
     assert longest_run(a, b) == _slow_longest_run(words(a), words(b))

@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chimera_ray.metrics.topic_key import similar_pairs, topic_key
@@ -68,6 +68,7 @@ def test_topic_key_true_duplicates_equal(a: str, b: str) -> None:
     assert topic_key(a) == topic_key(b)
 
 
+@settings(max_examples=60)
 @given(st.text(max_size=60))
 def test_topic_key_any_text_is_stable_and_not_empty_for_words(name: str) -> None:
     assert topic_key(name) == topic_key(f"  {name.strip()} ")
@@ -75,7 +76,7 @@ def test_topic_key_any_text_is_stable_and_not_empty_for_words(name: str) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["of " * 30_000, "a," * 50_000, "é" * 100_000, "- " * 50_000, " " * 200_000]
+    "name", ["of " * 15_000, "a," * 25_000, "é" * 60_000, "- " * 30_000, " " * 60_000]
 )
 def test_topic_key_hostile_name_is_fast(name: str) -> None:
     start = time.perf_counter()
@@ -118,10 +119,10 @@ def test_similar_pairs_across_blocks_equals_all_pairs() -> None:
     from rapidfuzz import fuzz
 
     generator = random.Random(3)
-    names = ["".join(generator.choices("abcd", k=5)) for _ in range(700)]
+    names = ["".join(generator.choices("abcd", k=5)) for _ in range(600)]
     keys = [topic_key(name) for name in names]
     expected = {
-        (i, j) for i in range(700) for j in range(i + 1, 700) if fuzz.ratio(keys[i], keys[j]) >= 79
+        (i, j) for i in range(600) for j in range(i + 1, 600) if fuzz.ratio(keys[i], keys[j]) >= 79
     }
     pairs = similar_pairs(names, 79)
     assert {(earlier, later) for earlier, later, _ in pairs} == expected

@@ -222,7 +222,7 @@ def test_decontaminate_problem_two_files_of_one_name_are_refused(tmp_path: Path)
         {"name": "hle", "path": _jsonl(tmp_path / f"{place}.jsonl", [{"problem": text}])}
         for place, text in enumerate([" ".join(WORDS[:40]), " ".join(WORDS[40:])])
     ]
-    with pytest.raises(ConfigError, match="^benchmarks named twice: hle$"):
+    with pytest.raises(ConfigError, match=r"^benchmarks named twice: hle$"):
         _decontaminate(ITEM, benchmarks=benchmarks)
 
 
