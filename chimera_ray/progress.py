@@ -77,6 +77,7 @@ class Progress:
         self._graph, self._store, self._run_id = graph, store, run_id
         self._in_flight, self._line_s, self._console = carrier.in_flight, line_s, console
         self._stages: dict[str, StageProgress] = {}
+        self._told: set[str] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._show, name="progress", daemon=True)
@@ -96,6 +97,8 @@ class Progress:
 
     def watch(self, standings: Sequence[Standing]) -> None:
         """Takes in where the stages of a segment stand, as the ledger says."""
+        if not self._console.is_terminal:
+            self._say_done(standings)
         with self._lock:
             self._tail()  # what came since the last tick is counted before it becomes the baseline
             for standing in standings:
@@ -112,6 +115,19 @@ class Progress:
                     now.began, now.done_now = before.began, before.done_now
                     now.tokens, now.cost_usd = before.tokens, before.cost_usd
                 self._stages[standing.node.name] = now
+
+    def _say_done(self, standings: Sequence[Standing]) -> None:
+        """One line for each stage that has nothing left to do."""
+        for standing in standings:
+            name = standing.node.name
+            if not len(standing.todo) and name not in self._told:
+                self._told.add(name)
+                self._console.print(
+                    f"{name}: done: {standing.count(ACCEPTED):,} accepted, "
+                    f"{standing.count(REJECTED):,} rejected, {standing.count(FAILED):,} failed",
+                    highlight=False,
+                    soft_wrap=True,
+                )
 
     def _tail(self) -> None:
         """Counts the parts that came since, and passes their outputs on to the next stage."""

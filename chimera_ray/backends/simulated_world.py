@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import cache, lru_cache
 from hashlib import sha256
-from importlib import import_module
 from itertools import pairwise
 from random import Random
 from threading import Lock
 from typing import Any, NamedTuple
 
 from chimera_ray.backends.simulated_catalogue import CATALOGUE, Entry
+from chimera_ray.backends.simulated_generators import new_generator
 
 SEED_END = 10**9
 """Seeds run from 0 up to, but not including, this."""
@@ -84,7 +84,7 @@ def _generate(task: str, seed: int, entry: Entry) -> Mapping[str, Any]:
     # Some generators load their data on first use; one lock keeps every thread off half of it.
     with _ITEMS_LOCK:
         if task == "gsm_symbolic":  # chooses its template while it is constructed
-            made = _new_generator(task, seed, entry)[0]
+            made = new_generator(task, seed, entry.config)[0]
         else:
             # A generator seeds each item with (its seed + index), whatever its nominal size.
             made = _kept_generator(task)[seed]
@@ -94,12 +94,7 @@ def _generate(task: str, seed: int, entry: Entry) -> Mapping[str, Any]:
 
 @cache
 def _kept_generator(task: str) -> Any:  # noqa: ANN401 - reasoning_gym has no types
-    return _new_generator(task, 0, CATALOGUE[task])
-
-
-def _new_generator(task: str, seed: int, entry: Entry) -> Any:  # noqa: ANN401
-    # Imported here: reasoning_gym takes more than a second, and most runs never enter this world.
-    return import_module("reasoning_gym").create_dataset(task, seed=seed, size=1, **entry.config)
+    return new_generator(task, 0, CATALOGUE[task].config)
 
 
 def _worked_steps(entry: Entry, metadata: Mapping[str, Any]) -> tuple[str, ...]:

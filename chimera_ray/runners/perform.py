@@ -46,13 +46,7 @@ async def perform(
         raise StageBugError(f"{node.name} is a fold: it is not done row by row")
     work = work_id(node.fingerprint, input_id)
     log = CallLog(work, earlier)
-
-    def so_far() -> Record:
-        calls = (*log.calls, *_left_over(log))
-        log.calls[:] = [call._replace(is_replayed=True) for call in log.calls]
-        return Record(work, input_id, "open", "", "", (), calls, run_id, time.time())
-
-    log.on_call = lambda: on_open(work, so_far)
+    log.on_call = lambda: on_open(work, lambda: _so_far(log, input_id, run_id))
     bound = {role: BoundModel(role, models[role], log) for role in stage.roles}
     rows: list[Row] = []
     rejects: list[Reject] = []
@@ -79,6 +73,13 @@ async def perform(
         run_id=run_id,
         finished_at=time.time(),
     )
+
+
+def _so_far(log: CallLog, input_id: str, run_id: str) -> Record:
+    """A record of unfinished work; from now on its calls are paid for there."""
+    calls = (*log.calls, *_left_over(log))
+    log.calls[:] = [call._replace(is_replayed=True) for call in log.calls]
+    return Record(log.work_id, input_id, "open", "", "", (), calls, run_id, time.time())
 
 
 def outputs_of(rows: Sequence[Row]) -> tuple[Output, ...]:

@@ -81,7 +81,7 @@ def test_topic_key_any_text_is_stable_and_not_empty_for_words(name: str) -> None
 def test_topic_key_hostile_name_is_fast(name: str) -> None:
     start = time.perf_counter()
     topic_key(name)
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 0.5
 
 
 def test_similar_pairs_look_alikes_are_candidates() -> None:
