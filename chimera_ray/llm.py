@@ -197,6 +197,8 @@ async def ask_each(
 
 def _storable(reply: Reply) -> Reply:
     """A reply as the ledger can keep it: halves of surrogate pairs are no text."""
+    if reply.text.isascii() and reply.reasoning is None:
+        return reply
     text, reasoning = (
         part.encode("utf-8", "replace").decode() for part in (reply.text, reply.reasoning or "")
     )

@@ -8,6 +8,8 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -61,6 +63,8 @@ _HALF = re.compile("[\ud800-\udfff]")
 UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError)
 """what reading a file may raise that is no part, or no longer"""
 COUNTED = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
+_COST = ("role", "is_replayed", *COUNTED)
+_COST_OF = attrgetter(*_COST)
 
 if CALL.names != list(Call._fields) or SCHEMA.names != list(Record._fields):
     raise AssertionError("the ledger's Arrow schema and schemas.Record have drifted apart")
@@ -96,13 +100,27 @@ def _whole(value: Any) -> Any:  # noqa: ANN401
 
 
 def _table(records: Sequence[Record]) -> pa.Table:
-    columns: list[Any] = [list(column) for column in zip(*records, strict=True)]
-    columns[5] = [[output._asdict() for output in outputs] for outputs in columns[5]]
-    columns[6] = [[call._asdict() for call in calls] for calls in columns[6]]
+    columns = list(zip(*records, strict=True)) or [()] * len(SCHEMA)
+    lists = {"outputs": OUTPUT, "calls": CALL}
     arrays = [
-        pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)
+        _list_array(column, lists[field.name])
+        if field.name in lists
+        else pa.array(column, field.type)
+        for column, field in zip(columns, SCHEMA, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _list_array(rows: Sequence[Sequence[tuple[Any, ...]]], kind: pa.StructType) -> pa.Array:
+    """Lists of tuples → the same as an array of structs, column by column: no dict for each."""
+    flat = [item for row in rows for item in row]
+    columns = list(zip(*flat, strict=True)) or [()] * kind.num_fields
+    structs = pa.StructArray.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, kind, strict=True)],
+        fields=list(kind),
+    )
+    offsets = [0, *accumulate(map(len, rows))]
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs, type=pa.list_(kind))
 
 
 def to_records(table: pa.Table) -> list[Record]:
@@ -124,30 +142,30 @@ def totals_of(records: Iterable[Record]) -> dict[str, Any]:
     outcomes: Counter[str] = Counter()
     num_outputs = 0
     runs: Counter[str] = Counter()
-    calls: list[dict[str, Any]] = []
+    calls: list[Call] = []
     for record in records:
         outcomes[record.outcome] += 1
         num_outputs += len(record.outputs)
         runs[record.run_id] += 1
-        calls += (call._asdict() for call in record.calls)
+        calls += record.calls
     return {
         "outcomes": dict(outcomes),
         "outputs": num_outputs,
-        "roles": _paid(calls),
+        "roles": _paid(_COST_OF(call) for call in calls),
         "runs": dict(runs),
     }
 
 
-def _paid(calls: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Calls → calls, tokens and cost by role, without those that were paid for before."""
+def _paid(calls: Iterable[Sequence[Any]]) -> dict[str, dict[str, float]]:
+    """Calls, as `_COST` lists them → their sums by role, without those paid for before."""
     roles: dict[str, dict[str, float]] = {}
-    for call in calls:
-        if call["is_replayed"]:
+    for role, is_replayed, *counts in calls:
+        if is_replayed:
             continue
-        role = roles.setdefault(call["role"], dict.fromkeys(("calls", *COUNTED), 0))
-        role["calls"] += 1
-        for name in COUNTED:
-            role[name] += call[name]
+        sums = roles.setdefault(role, dict.fromkeys(("calls", *COUNTED), 0))
+        sums["calls"] += 1
+        for name, count in zip(COUNTED, counts, strict=True):
+            sums[name] += count
     return roles
 
 
@@ -192,11 +210,12 @@ def read_paid(store: Store, path: str, run_id: str) -> dict[str, dict[str, float
     if set(totals["runs"]) == {run_id}:
         roles: dict[str, dict[str, float]] = totals["roles"]
         return roles
-    columns = [f"calls.list.element.{name}" for name in ("role", "is_replayed", *COUNTED)]
+    columns = [f"calls.list.element.{name}" for name in _COST]
     try:
         with store.fs.open_input_file(store.path(path)) as source:
             table = pq.ParquetFile(source).read(columns=["run_id", *columns])
     except UNREADABLE:
         return {}
     rows = table.to_pylist()
-    return _paid(call for row in rows if row["run_id"] == run_id for call in row["calls"])
+    mine = (call for row in rows if row["run_id"] == run_id for call in row["calls"])
+    return _paid([call[name] for name in _COST] for call in mine)
