@@ -121,6 +121,8 @@ def json_object(text: str) -> dict[str, Any]:
     """
     if len(text) > MAX_REPLY_CHARS:
         raise ParseError(f"the reply is longer than {MAX_REPLY_CHARS} characters")
+    if (whole := _whole_object(text)) is not None:
+        return whole
     found: dict[str, Any] | None = None
     problem = "there is no JSON object in the reply"
     for index, span in enumerate(_object_spans(split_reasoning(text)[1])):
@@ -137,6 +139,17 @@ def json_object(text: str) -> dict[str, Any]:
     if found is None:
         raise ParseError(problem)
     return found
+
+
+def _whole_object(text: str) -> dict[str, Any] | None:
+    """A reply that is one plain JSON object → that object: most are, and need no search."""
+    is_plain = text.startswith("{") and "\\" not in text and "</think>" not in text
+    if not is_plain or text.count("{") + text.count("[") > MAX_DEPTH:
+        return None
+    try:
+        return _load(text)
+    except ValueError:
+        return None
 
 
 def fields(text: str, shape: type[T]) -> T:

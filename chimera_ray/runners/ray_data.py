@@ -27,7 +27,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from chimera_ray.config import Config
 from chimera_ray.errors import CarrierError, ChimeraError
 from chimera_ray.frontier import Standing
-from chimera_ray.graph import rebuild_node
+from chimera_ray.graph import Node, rebuild_node
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners.perform import StageBugError
 from chimera_ray.runners.worker import Item, StageWorker, accepted
@@ -103,32 +103,32 @@ class RayCarrier:
         _set_context()
 
     def _plan(self, standings: Sequence[Standing]) -> Dataset:
-        """One operator for each stage at which rows arrive: from the stage before, or the todo."""
+        """One operator for each host: rows come from the host before, or from the todo."""
         arriving: Dataset | None = None
         said = self._config.model_dump_json()
-        for standing in standings:
-            chunks = [_parcel(b"@" + path.encode()) for path in self._chunks(standing)]
-            if chunks:
-                todo = ray.data.from_blocks(chunks)
+        for host in _hosts(standings):
+            paths = [path for standing in host for path in self._chunks(standing)]
+            if paths:
+                todo = ray.data.from_blocks([_parcel(b"@" + path.encode()) for path in paths])
                 arriving = todo if arriving is None else arriving.union(todo)
             if arriving is None:
                 continue
-            node = standing.node
             arriving = arriving.map_batches(
                 StageActor,
                 fn_constructor_kwargs={
                     "said": said,
-                    "name": node.name,
-                    "takes": node.takes.__name__,
-                    "fingerprint": node.fingerprint,
+                    "nodes": [
+                        (standing.node.name, standing.node.takes.__name__, standing.fingerprint)
+                        for standing in host
+                    ],
                     "run_id": self._run_id,
-                    "is_last": standing is standings[-1],
+                    "is_last": host[-1] is standings[-1],
                 },
                 batch_size=None,
                 batch_format="pyarrow",
                 num_cpus=0,  # an actor waits for models; slots bound it, and CPUs never deadlock it
                 compute=ActorPoolStrategy(
-                    size=self._config.runtime.pool_of(node.name).actors,
+                    size=self._num_actors(host),
                     max_tasks_in_flight_per_actor=CALLS_PER_ACTOR,
                     max_concurrent_calls_per_actor=CALLS_PER_ACTOR,
                     enable_true_multi_threading=True,
@@ -137,6 +137,12 @@ class RayCarrier:
         if arriving is None:
             raise CarrierError("there was nothing to carry")
         return arriving
+
+    def _num_actors(self, host: Sequence[Standing]) -> int:
+        """As many as the stage that asks models is to have."""
+        pools = [self._config.runtime.pool_of(standing.node.name) for standing in host]
+        asking = [pool for pool, s in zip(pools, host, strict=True) if s.node.roles]
+        return (asking or pools)[0].actors
 
     def _chunks(self, standing: Standing) -> list[str]:
         """Writes what is to be done at a stage as chunks, so that no row waits in memory."""
@@ -159,6 +165,22 @@ class RayCarrier:
         return paths
 
 
+def _hosts(standings: Sequence[Standing]) -> list[list[Standing]]:
+    """Stages → those that share an actor: one that asks models, after those that ask none.
+
+    A stage that asks no model takes microseconds a row; a process of its own would cost seconds.
+    """
+    hosts: list[list[Standing]] = []
+    for standing in standings:
+        if hosts and not any(other.node.roles for other in hosts[-1]):
+            hosts[-1].append(standing)
+        else:
+            hosts.append([standing])
+    if len(hosts) > 1 and not any(standing.node.roles for standing in hosts[-1]):
+        hosts[-2] += hosts.pop()
+    return hosts
+
+
 class _Call:
     """One Ray call inside an actor: the queue that its thread sleeps on."""
 
@@ -172,43 +194,36 @@ class _Call:
 
 
 class StageActor:
-    """One stage in one actor: an event loop in a thread of its own, and a Ray thread per call."""
+    """Stages in one actor: an event loop in a thread of its own, and a Ray thread per call."""
 
     def __init__(
-        self,
-        said: str,
-        name: str,
-        takes: str,
-        fingerprint: str,
-        run_id: str,
-        is_last: bool,
+        self, said: str, nodes: list[tuple[str, str, str]], run_id: str, is_last: bool
     ) -> None:
         """Opens the models; what crosses the process border are names and the configuration."""
         config = Config.model_validate_json(said)
         self._is_last = is_last
         self._store = Store(config.output_dir)
+        self._names = [name for name, _, _ in nodes]
         context = ray.get_runtime_context()
-        self._live = f"{live_folder(run_id)}/{name}-{context.get_actor_id()}"
+        self._live = f"{live_folder(run_id)}/{{}}-{context.get_actor_id()}"
         self._is_reborn = context.was_current_actor_reconstructed
         self._calls: list[_Call] = []
-        self._in_hand: set[str] = set()
         self._ready: deque[Item] = deque()
         self._is_shipping = False
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
-        node = rebuild_node(config, name, takes, fingerprint)
-        self._worker = self._run(_open(config, node, run_id)).result()
+        threading.Thread(target=self._loop.run_forever, name=nodes[-1][0], daemon=True).start()
+        rebuilt = [rebuild_node(config, *node) for node in nodes]
+        self._workers = self._run(_open(config, rebuilt, run_id)).result()
         self._run(self._tell())
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Parcels of rows → parcels of rows that are durable, whichever call brought them."""
-        items = _unpack(table, self._store)
         if self._is_reborn:
             # Ray throws away as many blocks as the call had given before its actor died.
             for _ in range(MOST_BLOCKS):
                 yield _parcel(b"")
         call = _Call()
-        self._run(self._serve(call, items))
+        self._run(self._serve(call, _unpack(table, self._store)))
         while (group := call.outbox.get()) is not None:
             if isinstance(group, BaseException):
                 raise group
@@ -217,24 +232,31 @@ class StageActor:
     def _run(self, coroutine: Any) -> Future[Any]:  # noqa: ANN401
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-    async def _serve(self, call: _Call, items: Sequence[Item]) -> None:
+    async def _serve(self, call: _Call, arrived: Sequence[tuple[str, list[Item]]]) -> None:
         self._calls.append(call)
-        fresh = [item for item in items if item[0] not in self._in_hand]
-        ids = {item[0] for item in fresh}
-        self._in_hand |= ids
         end: BaseException | None = None
         try:
-            async for records in self._worker.work(fresh):
-                if not self._is_last:
-                    self._ready.extend(accepted(records))
-                    self._ship_soon()
-        except Exception as exc:  # noqa: BLE001  (it is raised again, in the call's own thread)
-            end = exc
-        self._in_hand -= ids
+            async with asyncio.TaskGroup() as group:
+                for stage, items in arrived:
+                    place = self._names.index(stage) if stage else 0
+                    group.create_task(self._work(group, place, items))
+        except BaseExceptionGroup as exc:  # it is raised again, in the call's own thread
+            end = exc.exceptions[0]
         if len(self._calls) == 1:
             self._ship()
         self._calls.remove(call)
         call.outbox.put(end)
+
+    async def _work(self, group: asyncio.TaskGroup, place: int, items: list[Item]) -> None:
+        """Takes rows through the stages from a place on; what is durable at the last is ready."""
+        async for records in self._workers[place].work(items):
+            given = accepted(records)
+            if place + 1 < len(self._workers):
+                if given:
+                    group.create_task(self._work(group, place + 1, given))
+            elif not self._is_last:
+                self._ready.extend(given)
+                self._ship_soon()
 
     def _ship_soon(self) -> None:
         if not self._is_shipping:
@@ -253,16 +275,19 @@ class StageActor:
         return sorted(self._calls, key=lambda c: (c.num_sent >= MOST_BLOCKS, c.outbox.qsize()))
 
     async def _tell(self) -> None:
-        told = 0
+        told = dict.fromkeys(self._names, 0)
         while True:
             await asyncio.sleep(1)
-            if told != self._worker.num_in_flight:
-                told = self._worker.num_in_flight
-                await asyncio.to_thread(self._store.write_text, self._live, str(told))
+            for worker in self._workers:
+                name, count = worker.node.name, worker.num_in_flight
+                if told[name] != count:
+                    told[name] = count
+                    path = self._live.format(name)
+                    await asyncio.to_thread(self._store.write_text, path, str(count))
 
 
-async def _open(config: Config, node: Any, run_id: str) -> StageWorker:  # noqa: ANN401
-    return StageWorker(config, node, run_id)
+async def _open(config: Config, nodes: Sequence[Node], run_id: str) -> list[StageWorker]:
+    return [StageWorker(config, node, run_id) for node in nodes]
 
 
 def live_folder(run_id: str) -> str:
@@ -283,14 +308,19 @@ def _parcel(content: bytes) -> pa.Table:
     return pa.table({"parcel": pa.array([content], pa.large_binary())}, schema=PARCEL)
 
 
-def _unpack(table: pa.Table, store: Store) -> list[Item]:
-    items: list[Item] = []
+def _unpack(table: pa.Table, store: Store) -> list[tuple[str, list[Item]]]:
+    """A block → (stage, rows) of each parcel; a chunk's name tells its stage, else it is first."""
     if not table.num_rows:  # a call that gave nothing: its block has no columns either
-        return items
+        return []
+    arrived = []
     for cell in table["parcel"].to_pylist():
-        is_path = cell.startswith(b"@")
-        items += _items(bytes(store.read_bytes(cell[1:].decode())) if is_path else cell)
-    return items
+        if cell.startswith(b"@"):
+            path = cell[1:].decode()
+            stage = path.rsplit("/", 1)[1].rsplit("-", 1)[0]
+            arrived.append((stage, _items(bytes(store.read_bytes(path)))))
+        else:
+            arrived.append(("", _items(cell)))
+    return arrived
 
 
 def _init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
