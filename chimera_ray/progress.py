@@ -117,10 +117,12 @@ class Progress:
                 self._stages[standing.node.name] = now
 
     def _say_done(self, standings: Sequence[Standing]) -> None:
-        """One line for each stage that has nothing left to do."""
+        """One line for each stage that has nothing left to do and nothing left to wait for."""
         for standing in standings:
             name = standing.node.name
-            if not len(standing.todo) and name not in self._told:
+            if len(standing.todo):
+                return  # what follows is still waiting for this stage
+            if name not in self._told:
                 self._told.add(name)
                 self._console.print(
                     f"{name}: done: {standing.count(ACCEPTED):,} accepted, "
