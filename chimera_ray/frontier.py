@@ -4,10 +4,11 @@ Read from the ledger alone, stage by stage, in the rows' canonical order: the re
 then the outputs of each row in the order of the rows that gave them. Holds ids, not rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,11 +19,39 @@ from chimera_ray.schemas import row_id, work_id
 from chimera_ray.stage import Fold
 
 
+class Ids:
+    """Row ids in order, in 32 bytes each, so that a driver bears millions of them."""
+
+    def __init__(self, ids: Iterable[str] | npt.NDArray[np.bytes_]) -> None:
+        """Takes ids of 32 hex digits."""
+        self._ids: npt.NDArray[np.bytes_] = (
+            ids if isinstance(ids, np.ndarray) else np.array(list(ids), "S32")
+        )
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode() for name in self._ids)
+
+    def __getitem__(self, place: int) -> str:
+        return bytes(self._ids[place]).decode()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ids) and bool(np.array_equal(self._ids, other._ids))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def take(self, places: Ints) -> "Ids":
+        """Places → the ids there."""
+        return Ids(self._ids[places])
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The rows that arrive at a stage, in canonical order: their ids, and where their JSON lies."""
 
-    ids: list[str]
+    ids: Ids
     payloads: Sequence[str] = ()
     """the rows themselves, where they are few: the recipe's subjects"""
     index: Index | None = None
@@ -41,7 +70,7 @@ class Inputs:
         places = np.linspace(0, len(self.ids) - 1, count).astype(np.int64)
         here = self.index is None
         return Inputs(
-            [self.ids[place] for place in places],
+            self.ids.take(places),
             [self.payloads[place] for place in places] if here else (),
             self.index,
             self.positions if here else self.positions[places],
@@ -106,25 +135,31 @@ class Standing:
             ids.append(outputs.flatten().field("row_id"))
         parents, nths = np.concatenate(parent), np.concatenate(nth).astype(np.int64)
         order = np.lexsort((nths, parents))
-        in_order = pa.concat_arrays(ids).take(pa.array(order)).to_pylist()
-        first: dict[str, int] = {}
-        for place, name in enumerate(in_order):
-            first.setdefault(name, place)
-        kept = order[np.fromiter(first.values(), np.int64, len(first))]
+        names = _packed(pa.concat_arrays(ids))[order]
+        first = np.sort(np.unique(names, return_index=True)[1])
+        kept = order[first]
         return Inputs(
-            list(first),
+            Ids(names[first]),
             index=self.index,
             positions=self.found.position[parents[kept]],
             nth=nths[kept],
             parents=parents[kept],
-            num_repeats=len(in_order) - len(first),
+            num_repeats=len(names) - len(first),
         )
+
+
+def _packed(ids: pa.StringArray) -> npt.NDArray[np.bytes_]:
+    """Ids of 32 hex digits → the same, 32 bytes each."""
+    fixed = ids.cast(pa.binary()).cast(pa.binary(32))
+    if not len(fixed):
+        return np.empty(0, "S32")
+    return np.frombuffer(fixed.buffers()[1], "S32", len(fixed), fixed.offset * 32)
 
 
 def source_of(graph: Graph) -> Inputs:
     """A graph → the rows that its first stage takes: the recipe's subjects."""
     payloads = [subject.model_dump_json() for subject in graph.subjects]
-    return Inputs([row_id("Subject", payload) for payload in payloads], payloads)
+    return Inputs(Ids(row_id("Subject", payload) for payload in payloads), payloads)
 
 
 def stand(node: Node, inputs: Inputs, store: Store, run_id: str) -> Standing:
@@ -133,7 +168,7 @@ def stand(node: Node, inputs: Inputs, store: Store, run_id: str) -> Standing:
     fingerprint = node.of_group(inputs.ids) if is_fold else node.fingerprint
     index = Index(store, ledger_folder(node.name, fingerprint), run_id)
     index.refresh()
-    found = index.look_up([work_id(fingerprint, input_id) for input_id in inputs.ids])
+    found = index.look_up(work_id(fingerprint, input_id) for input_id in inputs.ids)
     return Standing(node, fingerprint, inputs, index, found)
 
 

@@ -5,7 +5,7 @@ an order in which the rows do not fit.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -51,7 +51,7 @@ class Node:
         """Where the ledger keeps the stage's work."""
         return ledger_folder(self.name, self.fingerprint)
 
-    def of_group(self, input_ids: Sequence[str]) -> str:
+    def of_group(self, input_ids: Iterable[str]) -> str:
         """The ids of a fold's rows → the fingerprint of that fold over that very group."""
         return digest("group", self.fingerprint, *input_ids)
 

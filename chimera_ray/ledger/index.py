@@ -6,7 +6,7 @@ what the ones before it had paid for.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -116,9 +116,10 @@ class Index:
         """The parts that it has taken in."""
         return tuple(self._parts)
 
-    def look_up(self, work_ids: Sequence[str]) -> Found:
+    def look_up(self, work_ids: Iterable[str]) -> Found:
         """Work ids → the outcome and the place of each one's winning record."""
-        keys, known = _keys(pa.array(work_ids, pa.string())), self._known
+        keys = np.fromiter((int(work[:16], 16) for work in work_ids), np.uint64)
+        known = self._known
         if not len(known.key):
             nothing = np.zeros(len(keys), np.int8)
             return Found(nothing, np.full(len(keys), -1), nothing.astype(bool))
