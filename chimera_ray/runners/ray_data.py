@@ -13,6 +13,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -38,7 +39,9 @@ CALLS_PER_ACTOR = 32
 MOST_BLOCKS = 8
 """blocks that one call gives in ordinary weather"""
 SHIP_S = 0.02
+STALE_DAYS = 14
 QUIET = {
+    "ray._private.authentication.authentication_token_setup": logging.ERROR,
     "ray.data._internal.progress": logging.ERROR,
     "ray.data._internal.execution": logging.CRITICAL,
     "ray.data.exceptions": logging.CRITICAL + 1,
@@ -101,6 +104,10 @@ class RayCarrier:
             except (ConnectionError, ray.exceptions.RayError, RuntimeError) as exc:
                 raise CarrierError(f"Ray did not start: {exc}") from exc
         _set_context()
+        for kind in ("runs/.todo", "runs/.live"):  # left by runs that were killed long ago
+            for name in self._store.names(kind):
+                if name < _days_ago(STALE_DAYS):
+                    self._store.delete_folder(f"{kind}/{name}")
 
     def _plan(self, standings: Sequence[Standing]) -> Dataset:
         """One operator for each host: rows come from the host before, or from the todo."""
@@ -290,6 +297,11 @@ async def _open(config: Config, nodes: Sequence[Node], run_id: str) -> list[Stag
     return [StageWorker(config, node, run_id) for node in nodes]
 
 
+def _days_ago(days: int) -> str:
+    """A time, as an execution's id begins with it."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(time.time() - days * 86_400))
+
+
 def live_folder(run_id: str) -> str:
     """An execution's id → where its actors say what is in flight, for the display alone."""
     return f"runs/.live/{run_id}"
@@ -324,6 +336,8 @@ def _unpack(table: pa.Table, store: Store) -> list[tuple[str, list[Item]]]:
 
 
 def _init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
+    for name, level in QUIET.items():
+        logging.getLogger(name).setLevel(level)
     if kind == "cluster":
         ray.init(address=address or "auto", log_to_driver=False, logging_level=logging.WARNING)
         return
@@ -339,8 +353,6 @@ def _init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
 
 
 def _set_context() -> None:
-    for name, level in QUIET.items():
-        logging.getLogger(name).setLevel(level)
     context = DataContext.get_current()
     context.target_max_block_size = 1  # a block closes, and leaves, at every parcel
     context.execution_options.preserve_order = False

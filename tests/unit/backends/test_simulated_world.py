@@ -192,3 +192,17 @@ def test_topics_of_unknown_subject_borrows_known_topics(subject: str) -> None:
     assert len(set(topics)) == len(topics) >= 4
     assert all(CATALOGUE[task_of(subject, topic)].topic == topic for topic in topics)
     assert task_of(subject, "Plate tectonics") in CATALOGUE
+
+
+@pytest.mark.process
+def test_make_item_is_what_the_whole_package_makes() -> None:
+    program = (
+        "import json, reasoning_gym\n"
+        "from chimera_ray.backends.simulated_world import CATALOGUE, make_item\n"
+        "print(json.dumps([make_item(task, seed) for task in CATALOGUE for seed in (0, 77)]))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
+    )
+    here = [make_item(task, seed) for task in CATALOGUE for seed in (0, 77)]
+    assert json.loads(found.stdout) == json.loads(json.dumps(here))
