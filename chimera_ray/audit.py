@@ -42,11 +42,27 @@ def audit_of(standings: Sequence[Standing]) -> Audit | None:
     """The standings of a run on simulated problems → its audit; None if no truth is known."""
     by_name = {standing.node.name: standing for standing in standings}
     measures: list[Measure] = []
+    if "draft_problem" in by_name:
+        measures += _of_drafts(by_name["draft_problem"])
     if "validate_problem" in by_name:
         measures += _of_verifiers(by_name["validate_problem"])
     if "label_trajectory" in by_name:
         measures += _of_labels(by_name["label_trajectory"])
     return Audit(measures=measures) if measures else None
+
+
+def _of_drafts(standing: Standing) -> list[Measure]:
+    from chimera_ray.backends.simulated_world import find_item, is_true_answer
+
+    drafted = standing.outputs()
+    truths = []
+    for _, payload in drafted.rows(np.arange(len(drafted.ids))):
+        row = Problem.model_validate_json(payload)
+        item = find_item(row.problem)
+        if item is not None:
+            truths.append(is_true_answer(item, row.reference_answer))
+    wrong = len(truths) - sum(truths)
+    return [_measure("wrong reference answers drafted", wrong, len(truths))] if truths else []
 
 
 def _of_verifiers(standing: Standing) -> list[Measure]:
@@ -66,11 +82,7 @@ def _of_verifiers(standing: Standing) -> list[Measure]:
             declined.setdefault(verifier, {True: 0, False: 0})[truth] += says_no
     if not sum(is_right.values()):
         return []
-    measures = [
-        _measure(
-            "wrong reference answers among those judged", is_right[False], sum(is_right.values())
-        )
-    ]
+    measures = [_measure("wrong ones among those judged", is_right[False], sum(is_right.values()))]
     for verifier, counts in sorted(declined.items()):
         measures.append(
             _measure(f"wrong ones that {verifier} declined", counts[False], is_right[False])

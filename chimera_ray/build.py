@@ -16,6 +16,7 @@ from chimera_ray.audit import Audit, audit_of
 from chimera_ray.backends import build_model
 from chimera_ray.config import Config
 from chimera_ray.drive import Watch, drive
+from chimera_ray.errors import ConfigError
 from chimera_ray.frontier import Standing, walk
 from chimera_ray.graph import Graph
 from chimera_ray.ledger.compact import compact
@@ -44,7 +45,18 @@ class Manifest(BaseModel):
     audit: Audit | None
     published: Published | None
     commit: str | None
+    """of the checkout"""
     versions: dict[str, str]
+
+
+def failure_of(manifest: Manifest) -> str | None:
+    """A manifest → why a run that was to give examples gave none; None if it gave some."""
+    if manifest.published is None or manifest.published.examples:
+        return None
+    failed = next((stage for stage in manifest.account.stages if stage.failed), None)
+    if failed is None:
+        return None
+    return f"no example: {failed.failed} of {failed.inputs} rows failed at {failed.stage}"
 
 
 def new_run_id() -> str:
@@ -58,10 +70,21 @@ def build(
     """A configuration and its graph → a ledger worked off, a published data set, a manifest.
 
     Raises:
+        ConfigError: the same run goes on in another process.
         ChimeraError: the run cannot go on; everything that was done is in the ledger.
     """
+    with store.lock(f"runs/{graph.run_name}/.lock") as is_ours:
+        if not is_ours:
+            raise ConfigError(f"{graph.run_name} is being run already in {config.output_dir}")
+        return _build(config, graph, store, carrier, run_id, watch)
+
+
+def _build(
+    config: Config, graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch
+) -> Manifest:
     began = time.time()
     folder = _open_run(config, graph, store)
+    store.delete(f"{folder}/manifest.json")  # what it says is not true while the run goes on
     while True:
         drive(graph, store, carrier, run_id, watch)
         try:
@@ -101,7 +124,8 @@ def preview(
     config: Config, graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch
 ) -> list[Standing]:
     """A configuration → the standings of a few rows at each stage, worked off in the ledger."""
-    _open_run(config, graph, store)
+    if not store.exists(f"runs/{graph.run_name}/config.yaml"):
+        _open_run(config, graph, store)
     max_rows = config.runtime.preview_rows
     drive(graph, store, carrier, run_id, watch, max_rows)
     return list(walk(graph, store, run_id, max_rows))
@@ -121,12 +145,18 @@ def _open_run(config: Config, graph: Graph, store: Store) -> str:
     return folder
 
 
-def check_models(config: Config, graph: Graph) -> None:
-    """Nothing, if every role that the graph's stages ask for can be played.
+def check_start(config: Config, graph: Graph) -> None:
+    """Nothing, if the run can start: every role can be played, and every node sees its output.
 
     Raises:
-        ConfigError: a model that cannot be reached from here, before anything is started.
+        ConfigError: what is in the way, before anything is started.
     """
+    is_anywhere = "://" in config.output_dir or config.output_dir.startswith("/")
+    if config.runtime.kind == "cluster" and not is_anywhere:
+        raise ConfigError(
+            f"output_dir: {config.output_dir} is relative, and on a cluster each node would have "
+            "its own: give an absolute path on shared storage, or a URI"
+        )
     for role in sorted({role for node in graph.nodes for role in node.roles}):
         build_model(config.models.of(role))
 

@@ -71,7 +71,8 @@ class Prices(Strict):
     """US dollars per million tokens; reasoning tokens cost as output."""
 
     input_usd: Dollars = 0.0
-    cached_usd: Dollars = 0.0
+    cached_usd: Dollars | None = None
+    """None: as input"""
     output_usd: Dollars = 0.0
     as_of: str = ""
     """the day on which these prices were read"""
@@ -90,9 +91,10 @@ class _Model(Strict):
     def cost_usd(self, input_tokens: int, cached_tokens: int, output_tokens: int) -> float:
         """Tokens of one call → US dollars."""
         fresh, prices = input_tokens - cached_tokens, self.prices
+        cached_usd = prices.input_usd if prices.cached_usd is None else prices.cached_usd
         return (
             fresh * prices.input_usd
-            + cached_tokens * prices.cached_usd
+            + cached_tokens * cached_usd
             + output_tokens * prices.output_usd
         ) / 1e6
 

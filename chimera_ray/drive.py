@@ -5,6 +5,7 @@ the driver looks again, and whatever it does twice counts once.
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -53,19 +54,30 @@ def drive(
         RunError: a pass over the ledger brought nothing forward.
         LedgerError: the ledger cannot be read or written.
     """
+    while True:
+        try:
+            _drive(graph, store, carrier, run_id, watch, max_rows)
+            return
+        except PartLostError as exc:  # perhaps of a segment that was done: look from the start
+            log.info("looking again, since %s went while it was in use", exc)
+
+
+def _drive(
+    graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch, max_rows: int | None
+) -> None:
     inputs = source_of(graph)
     segments = graph.segments() if max_rows is None else [(node,) for node in graph.nodes]
     for segment in segments:
         num_done, trouble = -1, None
         while True:
+            standings = _stand(segment, inputs.sample(max_rows), store, run_id)
+            watch(standings)
+            if not any(len(standing.todo) for standing in standings):
+                inputs = standings[-1].outputs()
+                break
+            _require_progress(standings, num_done, trouble)
+            num_done, trouble = _num_done(standings), None
             try:
-                standings = _stand(segment, inputs.sample(max_rows), store, run_id)
-                watch(standings)
-                if not any(len(standing.todo) for standing in standings):
-                    inputs = standings[-1].outputs()
-                    break
-                _require_progress(standings, num_done, trouble)
-                num_done = _num_done(standings)
                 if isinstance(segment[0].stage, Fold):
                     _fold(standings[0], store, run_id)
                 else:
@@ -73,9 +85,6 @@ def drive(
             except CarrierError as exc:
                 log.warning("carrying what is left, after this: %s", exc)
                 trouble = exc
-            except PartLostError as exc:
-                log.info("looking again, since %s went while it was in use", exc)
-                num_done = -1  # fewer may be done now than before
 
 
 def _stand(segment: Sequence[Node], inputs: Inputs, store: Store, run_id: str) -> list[Standing]:
@@ -136,5 +145,5 @@ def _fold_record(standing: Standing, input_id: str, result: Row | Reject, run_id
         outputs=() if isinstance(result, Reject) else outputs_of([result]),
         calls=(),
         run_id=run_id,
-        finished_at=0.0,
+        finished_at=time.time(),
     )

@@ -5,10 +5,9 @@
     │   └── GraphError       the recipe's stages, roles or parameters do not fit together
     ├── LedgerError          the ledger cannot be read or written: the run stops (exit 1)
     ├── CarrierError         rows were lost on the road: the driver looks again
-    ├── EngineDeadError      a local engine died: its actor must end, so that it is replaced
     └── RowError             this row is *failed*: we do not know, the next run tries it again
         ├── ProviderError         the provider said no for good, or for too long
-        │   └── TransientProviderError   worth another attempt, by the one retry policy
+        │   └── TransientProviderError   worth another attempt
         ├── RefusalError          the model declined to answer
         ├── TruncatedError        the reply was cut at the token limit
         └── ParseError            the reply does not say what it was asked to say
@@ -35,10 +34,6 @@ class LedgerError(ChimeraError):
 
 class CarrierError(ChimeraError):
     """Rows were lost on the road, or could not set out; what is done is in the ledger."""
-
-
-class EngineDeadError(ChimeraError):
-    """A local engine died; its actor must end, so that it is replaced."""
 
 
 class RowError(ChimeraError):

@@ -139,7 +139,7 @@ async def complete(
     )
     began = time.perf_counter()
     reply, error = Reply(""), ""
-    status: CallStatus = "error"
+    status: CallStatus | None = "error"
     try:
         reply = _storable(await bound.model.complete(Request(messages, schema, seed)))
         if reply.finish_reason == "refusal":
@@ -150,10 +150,14 @@ async def complete(
     except RowError as exc:
         status, error = _status_of(exc), str(exc)
         raise
+    except asyncio.CancelledError:
+        status = None  # as after a kill: nobody knows what came of it
+        raise
     finally:
-        call = _call(bound, prompt_id, seed, reply, time.perf_counter() - began)
-        bound.log.calls.append(call._replace(status=status, error=error))
-        bound.log.on_call()
+        if status is not None:
+            call = _call(bound, prompt_id, seed, reply, time.perf_counter() - began)
+            bound.log.calls.append(call._replace(status=status, error=error))
+            bound.log.on_call()
 
 
 async def ask(

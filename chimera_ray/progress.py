@@ -154,7 +154,7 @@ class Progress:
                     stage.tokens += role["input_tokens"] + role["output_tokens"]
                     stage.cost_usd += role["cost_usd"]
                 following = self._stages.get(names[place + 1]) if place + 1 < len(names) else None
-                if following is not None and stage.folder != following.folder:
+                if following is not None:
                     following.inputs += totals["outputs"]
 
     def _show(self) -> None:

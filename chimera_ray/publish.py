@@ -70,6 +70,7 @@ SCHEMA = pa.schema(
         ("predicted_answer", pa.large_string()),
         ("decided_by", pa.string()),
         ("rule", pa.string()),
+        ("left_open_by", pa.string()),
         ("grader", GRADER),
         ("verdicts", pa.list_(VERDICT)),
         ("drafted_by", pa.string()),
@@ -141,12 +142,10 @@ def _tables(
         chunk = rows[start : start + CHUNK_ROWS]
         made = {place: Example.model_validate_json(text) for place, text in examples.rows(chunk)}
         wanted = np.unique(problem_at[chunk])
-        kind = standings[0].node.gives if problems is None else problems.node.takes
-        found = (
-            {}
-            if problems is None
-            else {p: kind.model_validate_json(text) for p, text in problems.inputs.rows(wanted)}
-        )
+        found = {}
+        if problems is not None:
+            texts = problems.inputs.rows(wanted)
+            found = {at: problems.node.takes.model_validate_json(text) for at, text in texts}
         columns: list[dict[str, Any]] = []
         for place in chunk.tolist():
             example, problem = made[place], found.get(int(problem_at[place]))
@@ -213,13 +212,11 @@ def _put_in_place(store: Store, folder: str, fresh: str, shards: Sequence[str]) 
                 store.delete(f"{folder}/data/{name}")
         return
     here = Path(store.path(folder))
-    for stale in here.glob(".data-*"):
-        if stale != Path(store.path(fresh)):
-            shutil.rmtree(stale, ignore_errors=True)
+    old = here / f".data-old-{token_hex(4)}"
     if (here / "data").exists():
-        (here / "data").rename(here / f".data-old-{token_hex(4)}")
+        (here / "data").rename(old)
     Path(store.path(fresh)).rename(here / "data")
-    for stale in here.glob(".data-old-*"):
+    for stale in here.glob(".data-*"):  # of runs that were killed while they published
         shutil.rmtree(stale, ignore_errors=True)
 
 

@@ -163,6 +163,8 @@ class Example(Trajectory):
     decided_by: Literal["rule", "grader"]
     rule: str | None
     """the rule that found the answers equal; None: the rules left it open, or were not asked"""
+    left_open_by: str | None
+    """why the rules left it open; None: they accepted, or were not asked"""
     grader: GraderVerdict | None
     """None: the grader was not asked, because a rule had accepted"""
 

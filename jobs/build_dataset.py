@@ -8,8 +8,9 @@ import logging
 import composing
 
 from chimera_ray import report
-from chimera_ray.build import build, check_models, new_run_id, preview
+from chimera_ray.build import build, check_start, failure_of, new_run_id, preview
 from chimera_ray.config import Config
+from chimera_ray.drive import RunError
 from chimera_ray.graph import build_graph
 from chimera_ray.ledger.store import Store
 from chimera_ray.progress import Progress
@@ -19,10 +20,11 @@ from chimera_ray.runners import open_carrier
 def build_dataset(config: Config) -> int:
     """Configuration → exit code 0, with the data set and its manifest under `output_dir`."""
     graph = build_graph(config)
-    check_models(config, graph)
+    check_start(config, graph)
     store = Store(config.output_dir)
     store.require_writable()
     console, run_id = report.console(), new_run_id()
+    failure = None
     is_preview = config.runtime.kind == "preview"
     carrier = open_carrier(config, run_id)
     work = (config, graph, store, carrier, run_id)
@@ -31,10 +33,13 @@ def build_dataset(config: Config) -> int:
             if is_preview:
                 result = report.preview(preview(*work, shown.watch), config.runtime.preview_rows)
             else:
-                result = report.summary(build(*work, shown.watch))
+                manifest = build(*work, shown.watch)
+                failure, result = failure_of(manifest), report.summary(manifest)
     finally:
         carrier.close()
     console.print(result)
+    if failure is not None:
+        raise RunError(failure)
     return 0
 
 

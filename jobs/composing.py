@@ -22,7 +22,7 @@ CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
 
 def run(job: Callable[[Config], int]) -> None:
-    """A job → its process's exit: 0 done, 1 failed, 2 bad input, 3 stopped at the budget."""
+    """A job → its process's exit: 0 done, 1 failed, 2 bad input."""
     composed: list[Any] = []
 
     @hydra.main(version_base="1.3", config_path=CONF, config_name="config")

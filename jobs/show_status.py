@@ -20,7 +20,10 @@ def show_status(config: Config) -> int:
         raise ConfigError(f"output_dir: no run has been started in {config.output_dir}")
     console = report.console()
     for name in names:
-        console.print(report.status(read_status(store, name)))
+        try:
+            console.print(report.status(read_status(store, name)))
+        except ConfigError as exc:  # this run cannot be read; the others can
+            console.print(str(exc), markup=False)
     return 0
 
 

@@ -1,10 +1,11 @@
 """Files that are whole or absent: local folders, or any object store that pyarrow can open."""
 
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -100,6 +101,25 @@ class Store:
                 self.fs.move(self.path(source), self.path(target))
         except OSError as exc:
             raise LedgerError(f"cannot move {self.path(source)} to {target}: {exc}") from exc
+
+    @contextmanager
+    def lock(self, path: str) -> Iterator[bool]:
+        """A path → whether this process alone holds it, until it lets go or dies.
+
+        Where files cannot be locked (an object store), the answer is always yes.
+        """
+        if not self.is_local:
+            yield True
+            return
+        target = self.path(path)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+            else:
+                yield True
 
     def delete_folder(self, path: str) -> None:
         """Deletes a folder and all in it; nothing if there is none."""

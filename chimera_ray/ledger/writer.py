@@ -5,6 +5,7 @@ kill costs none of them.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from secrets import token_hex
@@ -13,6 +14,7 @@ from chimera_ray.ledger.parts import part_name, write_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.schemas import Record
 
+log = logging.getLogger(__name__)
 GATHER_S = 0.05
 
 
@@ -79,6 +81,8 @@ class Writer:
             try:
                 await asyncio.to_thread(write_part, self._store, self._folder, name, records)
             except Exception as exc:  # noqa: BLE001 - for those who wait; the next part is tried
+                log.error("cannot write %s: %s", name, exc)
                 durable.set_exception(exc)
+                durable.exception()  # seen, also where nobody waits
             else:
                 durable.set_result(None)

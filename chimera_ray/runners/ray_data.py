@@ -29,11 +29,15 @@ from chimera_ray.config import Config
 from chimera_ray.errors import CarrierError, ChimeraError
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Node, rebuild_node
+from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.store import Store
+from chimera_ray.runners.parcels import lines, parcel, unpack
 from chimera_ray.runners.perform import StageBugError
 from chimera_ray.runners.worker import Item, StageWorker, accepted
 
 CHUNK_ROWS = 500
+CHUNK_CHARS = 4 << 20
+"""an actor holds the chunks of all its open calls, so long rows make small chunks"""
 GROUP_ROWS = 512
 CALLS_PER_ACTOR = 32
 MOST_BLOCKS = 8
@@ -47,8 +51,6 @@ QUIET = {
     "ray.data.exceptions": logging.CRITICAL + 1,
 }
 """loggers whose news this file tells itself, in one line"""
-PARCEL = pa.schema([("parcel", pa.large_binary())])
-"""one cell, one block: many rows as lines of `id json`, or `@path` of a chunk that holds them"""
 
 
 class RayCarrier:
@@ -72,6 +74,8 @@ class RayCarrier:
             plan = self._plan(standings)
             for bundle in plan.iter_internal_ref_bundles():
                 del bundle  # receipts: what counts is in the ledger
+        except PartLostError:
+            raise
         except Exception as exc:  # (Ray wraps whatever an actor raised in errors of its own)
             raise _cause(exc) from exc
         finally:
@@ -82,8 +86,10 @@ class RayCarrier:
         """Stage → rows that are being worked on, as of the actors' last word."""
         counts: dict[str, int] = {}
         for name in self._store.names(self._live):
+            if name.startswith("."):  # being written
+                continue
             stage = name.rsplit("-", 1)[0]
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 told = int(self._store.read_text(f"{self._live}/{name}"))
                 counts[stage] = counts.get(stage, 0) + told
         return counts
@@ -116,7 +122,7 @@ class RayCarrier:
         for host in _hosts(standings):
             paths = [path for standing in host for path in self._chunks(standing)]
             if paths:
-                todo = ray.data.from_blocks([_parcel(b"@" + path.encode()) for path in paths])
+                todo = ray.data.from_blocks([parcel(b"@" + path.encode()) for path in paths])
                 arriving = todo if arriving is None else arriving.union(todo)
             if arriving is None:
                 continue
@@ -152,21 +158,24 @@ class RayCarrier:
         return (asking or pools)[0].actors
 
     def _chunks(self, standing: Standing) -> list[str]:
-        """Writes what is to be done at a stage as chunks, so that no row waits in memory."""
+        """Writes what is to be done at a stage as chunks, so that no row waits in the driver."""
         paths: list[str] = []
         chunk: list[Item] = []
+        num_chars = 0
 
         def write() -> None:
             path = f"{self._todo}/{standing.node.name}-{len(paths):06d}"
-            content = _lines(chunk)
+            content = lines(chunk)
             self._store.write(path, lambda sink: sink.write(content))
             paths.append(path)
             chunk.clear()
 
         for place, payload in standing.inputs.rows(standing.todo):
             chunk.append((standing.inputs.ids[place], payload))
-            if len(chunk) == CHUNK_ROWS:
+            num_chars += len(payload)
+            if len(chunk) == CHUNK_ROWS or num_chars > CHUNK_CHARS:
                 write()
+                num_chars = 0
         if chunk:
             write()
         return paths
@@ -184,7 +193,8 @@ def _hosts(standings: Sequence[Standing]) -> list[list[Standing]]:
         else:
             hosts.append([standing])
     if len(hosts) > 1 and not any(standing.node.roles for standing in hosts[-1]):
-        hosts[-2] += hosts.pop()
+        last = hosts.pop()
+        hosts[-1] += last
     return hosts
 
 
@@ -228,13 +238,13 @@ class StageActor:
         if self._is_reborn:
             # Ray throws away as many blocks as the call had given before its actor died.
             for _ in range(MOST_BLOCKS):
-                yield _parcel(b"")
+                yield parcel(b"")
         call = _Call()
-        self._run(self._serve(call, _unpack(table, self._store)))
+        self._run(self._serve(call, unpack(table, self._store)))
         while (group := call.outbox.get()) is not None:
             if isinstance(group, BaseException):
                 raise group
-            yield _parcel(_lines(group))
+            yield parcel(lines(group))
 
     def _run(self, coroutine: Any) -> Future[Any]:  # noqa: ANN401
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -307,34 +317,6 @@ def live_folder(run_id: str) -> str:
     return f"runs/.live/{run_id}"
 
 
-def _lines(items: Sequence[Item]) -> bytes:
-    return "\n".join(f"{input_id} {payload}" for input_id, payload in items).encode()
-
-
-def _items(lines: bytes) -> list[Item]:
-    pairs = (line.split(" ", 1) for line in lines.decode().split("\n") if line)
-    return [(pair[0], pair[1]) for pair in pairs]
-
-
-def _parcel(content: bytes) -> pa.Table:
-    return pa.table({"parcel": pa.array([content], pa.large_binary())}, schema=PARCEL)
-
-
-def _unpack(table: pa.Table, store: Store) -> list[tuple[str, list[Item]]]:
-    """A block → (stage, rows) of each parcel; a chunk's name tells its stage, else it is first."""
-    if not table.num_rows:  # a call that gave nothing: its block has no columns either
-        return []
-    arrived = []
-    for cell in table["parcel"].to_pylist():
-        if cell.startswith(b"@"):
-            path = cell[1:].decode()
-            stage = path.rsplit("/", 1)[1].rsplit("-", 1)[0]
-            arrived.append((stage, _items(bytes(store.read_bytes(path)))))
-        else:
-            arrived.append(("", _items(cell)))
-    return arrived
-
-
 def _init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
     for name, level in QUIET.items():
         logging.getLogger(name).setLevel(level)
@@ -369,16 +351,25 @@ def _set_context() -> None:
 def _cause(exc: BaseException) -> BaseException:
     """What came out of a plan → what an actor raised; else Ray's own trouble, as a `CarrierError`.
 
+    An `AssertionError` is Ray's: its streaming executor ends by one when a retried call gives fewer
+    blocks than the call that died.
+
     After a `CarrierError` the driver looks again and carries what is left, as long as each pass
     brings something forward.
     """
     seen: BaseException | None = exc
+    bug: BaseException | None = None
     while seen is not None:
         if isinstance(seen, ray.exceptions.RayTaskError) and isinstance(seen.cause, Exception):
             seen = seen.cause
             continue
         if isinstance(seen, ChimeraError | StageBugError):
             return seen
+        is_rays = type(seen).__module__.split(".")[0] == "ray"
+        if not is_rays and not isinstance(seen, OSError | AssertionError):
+            bug = seen
         seen = seen.__cause__
+    if bug is not None:
+        return bug
     text = str(exc).strip().splitlines()
     return CarrierError(f"Ray gave up: {text[-1] if text else type(exc).__name__}")

@@ -60,10 +60,10 @@ async def label_trajectory(
         paper section 2.3, module C, with the four fields of its Table 6. Deviation: the rules.
     """
     predicted = final_answer(row.final_part)
-    rule = None
+    rule = left_open_by = None
     if params.use_rules and predicted is not None:
         match = await match_answer(row.reference_answer, predicted)
-        rule = match.rule if match.is_equal else None
+        rule, left_open_by = (match.rule, None) if match.is_equal else (None, match.rule)
     verdict = None if rule else await _graded(row, models)
     if verdict is not None and predicted is None:
         predicted = verdict.extracted_answer
@@ -73,6 +73,7 @@ async def label_trajectory(
         is_correct=verdict is None or verdict.is_correct,
         decided_by="rule" if verdict is None else "grader",
         rule=rule,
+        left_open_by=left_open_by,
         grader=verdict,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
+import yaml
 from runs import Run, config_of
 
 from chimera_ray.build import new_run_id
@@ -20,8 +21,9 @@ from chimera_ray.graph import build_graph
 from chimera_ray.ledger.parts import is_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners.perform import StageBugError
-from chimera_ray.runners.ray_data import RayCarrier
+from chimera_ray.runners.ray_data import RayCarrier, _hosts
 
+DEMO = Path(__file__).parents[2] / "conf/recipe/demo.yaml"
 pytestmark = [
     pytest.mark.ray,
     # Ray leaves sockets and files to the end of the process.
@@ -53,11 +55,44 @@ def ray_run(config: Config) -> Run:
 
 def test_ray_runner_leaves_the_same_ledger_as_the_local_one(tmp_path: Path) -> None:
     rates = {"malformed_rate": 0.1, "truncation_rate": 0.1, "wrong_answer_rate": 0.2}
-    local = Run(config_of(tmp_path / "local", **rates))
-    carried = ray_run(config_of(tmp_path / "ray", **rates))
+    stages = tuple(yaml.safe_load(DEMO.read_text())["stages"])
+    params = {"label_trajectory": {"use_rules": True}, "nominate_topics": {"min_similarity": 50}}
+    local = Run(config_of(tmp_path / "local", stages=stages, params=params, **rates))
+    carried = ray_run(config_of(tmp_path / "ray", stages=stages, params=params, **rates))
     assert carried.outcomes == local.outcomes
     assert carried.ids == local.ids
-    assert carried.ids
+    assert len(carried.ids)
+
+
+@pytest.mark.parametrize(
+    ("stages", "hosts"),
+    [
+        (("expand_topics", "plan_drafts"), [["expand_topics", "plan_drafts"]]),
+        (
+            ("expand_topics", "plan_drafts", "draft_problem", "validate_problem"),
+            [["expand_topics"], ["plan_drafts", "draft_problem"], ["validate_problem"]],
+        ),
+        (
+            ("expand_topics", "plan_drafts", "draft_problem", "decontaminate_problem"),
+            [["expand_topics"], ["plan_drafts", "draft_problem", "decontaminate_problem"]],
+        ),
+    ],
+    ids=["silent_last", "silent_before", "silent_on_both_sides"],
+)
+def test_hosts_stages_that_ask_no_model_join_one_that_does(
+    tmp_path: Path, stages: tuple[str, ...], hosts: list[list[str]]
+) -> None:
+    config = config_of(tmp_path, stages=stages)
+    standings = list(walk(build_graph(config), Store(config.output_dir)))
+    assert [[s.node.name for s in host] for host in _hosts(standings)] == hosts
+
+
+def test_ray_runner_segment_that_ends_without_a_model_is_carried_whole(tmp_path: Path) -> None:
+    stages = ("expand_topics", "plan_drafts", "draft_problem", "decontaminate_problem")
+    local = Run(config_of(tmp_path / "local", stages=stages))
+    carried = ray_run(config_of(tmp_path / "ray", stages=stages))
+    assert carried.outcomes == local.outcomes
+    assert carried.ids == local.ids
 
 
 def test_ray_runner_finished_run_again_calls_nobody(tmp_path: Path) -> None:

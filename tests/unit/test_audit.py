@@ -14,7 +14,7 @@ from chimera_ray.ledger.index import ACCEPTED, REJECTED
 from chimera_ray.ledger.parts import is_part, part_name, write_part
 from chimera_ray.schemas import Example, Problem, Record
 
-WRONG = "wrong reference answers among those judged"
+WRONG = "wrong ones among those judged"
 THROUGH = "wrong ones that got through the panel"
 PRECISION = "panel precision: right of those accepted"
 RECALL = "panel recall: accepted of the right ones"
@@ -148,8 +148,16 @@ def _labelled(record: Record, is_correct: bool, is_true: bool) -> Record:
     return record._replace(outputs=(record.outputs[0]._replace(payload=told.model_dump_json()),))
 
 
-def test_audit_of_a_recipe_without_verifiers_is_none(tmp_path: Path) -> None:
-    assert audit_of(_run(tmp_path, {}, stages=STAGES[:4]).standings) is None
+def test_audit_of_a_recipe_without_problems_is_none(tmp_path: Path) -> None:
+    assert audit_of(_run(tmp_path, {}, stages=STAGES[:3]).standings) is None
+
+
+def test_audit_of_a_recipe_without_verifiers_counts_the_wrong_drafts(tmp_path: Path) -> None:
+    run = _run(tmp_path, {"drafter": {"wrong_answer_rate": 1.0}}, stages=STAGES[:4])
+    audit = audit_of(run.standings)
+    assert audit is not None
+    (drafted,) = audit.measures
+    assert drafted.count == drafted.total == len(run.ids) > 0
 
 
 def test_audit_of_problems_whose_truth_is_unknown_is_none(tmp_path: Path) -> None:

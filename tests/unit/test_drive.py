@@ -468,6 +468,21 @@ def test_run_that_meets_corrupt_rows_only_when_it_carries_them_goes_on(
     assert run.ids == clean.ids
 
 
+def test_run_that_meets_corrupt_rows_of_a_segment_that_was_done_goes_on(
+    undisturbed: Run, finished: Config
+) -> None:
+    parts = _parts(finished, "validate_problem")
+    for part in parts:
+        _damage(part, "payload")
+    shutil.rmtree(Path(finished.output_dir) / "ledger/dedupe_problems")  # a fold reads them again
+    run = Run(finished)
+    set_aside = {Path(name).name for name in run.account.set_aside}
+    assert set_aside
+    assert set_aside <= {part.name for part in parts}
+    assert run.ids == undisturbed.ids
+    _require_sums(run.account)
+
+
 # ---- bugs in stages -------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from fakes import (
     rows_of,
 )
 
-from chimera_ray.errors import EngineDeadError, RefusalError
+from chimera_ray.errors import LedgerError, RefusalError
 from chimera_ray.schemas import CHECKS, Call, Record, ValidProblem
 
 ROLES = ("verifier_a", "verifier_b")
@@ -180,5 +180,5 @@ def test_validate_problem_everything_paid_for_asks_nobody() -> None:
 
 
 def test_validate_problem_dead_engine_is_not_hidden_by_the_other_verifier() -> None:
-    with pytest.raises(EngineDeadError):
-        _validate(RefusalError("no"), EngineDeadError("gone"))
+    with pytest.raises(LedgerError):
+        _validate(RefusalError("no"), LedgerError("gone"))
