@@ -430,7 +430,7 @@ def _damage(path: Path, where: str) -> None:
         if column["path_in_schema"] == "outputs.list.element.payload"
     )
     start = chunk["dictionary_page_offset"] or chunk["data_page_offset"]
-    content[start + chunk["total_compressed_size"] // 2] ^= 0xFF
+    content[start + chunk["total_compressed_size"] - 8] ^= 0xFF  # in a page, not in its header
     path.write_bytes(content)
 
 
