@@ -44,6 +44,8 @@ MOST_BLOCKS = 8
 """blocks that one call gives in ordinary weather"""
 SHIP_S = 0.02
 STALE_DAYS = 14
+MAX_BIRTHS = 5
+"""of one actor in one plan"""
 QUIET = {
     "ray._private.authentication.authentication_token_setup": logging.ERROR,
     "ray.data._internal.progress": logging.ERROR,
@@ -224,6 +226,7 @@ class StageActor:
         context = ray.get_runtime_context()
         self._live = f"{live_folder(run_id)}/{{}}-{context.get_actor_id()}"
         self._is_reborn = context.was_current_actor_reconstructed
+        self._require_few_births(f"{live_folder(run_id)}/.births-{context.get_actor_id()}")
         self._calls: list[_Call] = []
         self._ready: deque[Item] = deque()
         self._is_shipping = False
@@ -245,6 +248,19 @@ class StageActor:
             if isinstance(group, BaseException):
                 raise group
             yield parcel(lines(group))
+
+    def _require_few_births(self, path: str) -> None:
+        """Ends the plan when this actor keeps dying: Ray alone would go on for ever, unseen.
+
+        The driver then looks again, and ends the run if nothing was brought forward.
+        """
+        count = int(self._store.read_text(path)) if self._store.exists(path) else 0
+        if count >= MAX_BIRTHS:
+            raise CarrierError(
+                f"an actor of {', '.join(self._names)} died {count} times: perhaps one row kills "
+                "it, or it has too little memory"
+            )
+        self._store.write_text(path, str(count + 1))
 
     def _run(self, coroutine: Any) -> Future[Any]:  # noqa: ANN401
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
