@@ -120,7 +120,8 @@ class RayCarrier:
     def _plan(self, standings: Sequence[Standing]) -> Dataset:
         """One operator for each host: rows come from the host before, or from the todo."""
         arriving: Dataset | None = None
-        said = self._config.model_dump_json()
+        where = self._store.root if self._store.is_local else self._store.location
+        said = self._config.model_copy(update={"output_dir": where}).model_dump_json()
         for host in _hosts(standings):
             paths = [path for standing in host for path in self._chunks(standing)]
             if paths:
