@@ -186,7 +186,7 @@ def _commit() -> str | None:
 
     def git(*words: str) -> str:
         command: Sequence[str] = ("git", "-C", str(Path(__file__).parent), *words)
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed words
 
     try:
         return git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain") else "")

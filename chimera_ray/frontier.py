@@ -40,8 +40,6 @@ class Ids:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ids) and bool(np.array_equal(self._ids, other._ids))
 
-    __hash__ = None  # type: ignore[assignment]
-
     def take(self, places: Ints) -> "Ids":
         """Places → the ids there."""
         return Ids(self._ids[places])

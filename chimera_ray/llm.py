@@ -245,7 +245,7 @@ def _call(bound: BoundModel, prompt_id: str, seed: int, reply: Reply, latency_s:
 def _reply_of(call: Call) -> Reply:
     return Reply(
         text=call.text,
-        finish_reason=call.finish_reason,  # type: ignore[arg-type]
+        finish_reason=call.finish_reason,
         reasoning=call.reasoning or None,
         usage=Usage(
             call.input_tokens, call.cached_tokens, call.output_tokens, call.reasoning_tokens

@@ -45,7 +45,7 @@ _COMMANDS = frozenset(
     tag tan tanh tau tbinom text textbf textit textnormal textrm textsf texttt textstyle tfrac
     therefore theta thicksim thickapprox tilde times to top triangle triangleleft triangleq
     triangleright twoheadrightarrow
-    """.split()  # noqa: SIM905
+    """.split()  # noqa: SIM905 - many words, read as words
 )
 # A line break before "u", "e", "ot" or "eg" is as likely, unless escapes are forgotten elsewhere.
 _WORD_ENDS = frozenset(("nu", "ne", "not", "neg"))

@@ -142,10 +142,12 @@ def _tables(
         chunk = rows[start : start + CHUNK_ROWS]
         made = {place: Example.model_validate_json(text) for place, text in examples.rows(chunk)}
         wanted = np.unique(problem_at[chunk])
-        found = {}
+        found: dict[int, Problem] = {}
         if problems is not None:
-            texts = problems.inputs.rows(wanted)
-            found = {at: problems.node.takes.model_validate_json(text) for at, text in texts}
+            for at, text in problems.inputs.rows(wanted):
+                row = problems.node.takes.model_validate_json(text)
+                if isinstance(row, Problem):  # `_problems_of` has seen to it
+                    found[at] = row
         columns: list[dict[str, Any]] = []
         for place in chunk.tolist():
             example, problem = made[place], found.get(int(problem_at[place]))
@@ -183,7 +185,7 @@ def _problems_of(standings: Sequence[Standing], examples: Inputs) -> tuple[Stand
     return None, np.full(len(examples.ids), -1)
 
 
-def _of_problem(standing: Standing | None, problem: Any, place: int) -> dict[str, Any]:  # noqa: ANN401
+def _of_problem(standing: Standing | None, problem: Problem | None, place: int) -> dict[str, Any]:
     if standing is None or problem is None:
         return {}
     return {
@@ -196,7 +198,7 @@ def _of_problem(standing: Standing | None, problem: Any, place: int) -> dict[str
 
 
 def _write_shard(store: Store, path: str, tables: Iterator[pa.Table]) -> None:
-    def fill(sink: Any) -> None:  # noqa: ANN401
+    def fill(sink: object) -> None:
         with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
             for table in tables:
                 writer.write_table(table, row_group_size=256)
@@ -239,7 +241,7 @@ def _card(config: Config, graph: Graph, account: Account, published: Published) 
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # noqa: S701
+        autoescape=False,  # noqa: S701 - the card is Markdown, not HTML
     ).from_string(_CARD.read_text(encoding="utf-8"))
     return template.render(
         header=yaml.safe_dump(header, sort_keys=False).strip(),

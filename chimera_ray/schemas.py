@@ -179,7 +179,7 @@ class Call(NamedTuple):
     seed: int
     status: CallStatus
     error: str
-    finish_reason: str
+    finish_reason: FinishReason
     input_tokens: int
     cached_tokens: int
     output_tokens: int

@@ -83,7 +83,9 @@ def stage(
 ]:
     """An async generator about one row → a stage of the same name."""
 
-    def wrap(run: Callable[[Takes, Models, P], AsyncIterator[Gives | Reject]]) -> Any:  # noqa: ANN401
+    def wrap(
+        run: Callable[[Takes, Models, P], AsyncIterator[Gives | Reject]],
+    ) -> Stage[Takes, Gives, P]:
         if not inspect.isasyncgenfunction(run):
             raise TypeError(f"stage {run.__name__} must be an async generator: `yield` its rows")
         return Stage(run.__name__, takes, gives, params, roles, revision, run)
@@ -96,7 +98,9 @@ def fold(
 ) -> Callable[[Callable[[Sequence[Takes], P], Sequence[Gives | Reject]]], Fold[Takes, Gives, P]]:
     """A function of all rows, in their canonical order → a fold of the same name."""
 
-    def wrap(run: Callable[[Sequence[Takes], P], Sequence[Gives | Reject]]) -> Any:  # noqa: ANN401
+    def wrap(
+        run: Callable[[Sequence[Takes], P], Sequence[Gives | Reject]],
+    ) -> Fold[Takes, Gives, P]:
         return Fold(run.__name__, takes, gives, params, revision, run)
 
     return wrap

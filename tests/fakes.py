@@ -11,7 +11,7 @@ from chimera_ray.errors import ProviderError, TransientProviderError
 from chimera_ray.graph import Node
 from chimera_ray.llm import Reply, Request, Usage
 from chimera_ray.runners.perform import perform
-from chimera_ray.schemas import Call, Draft, Problem, Record, Rollout, Row, Topic, row_id
+from chimera_ray.schemas import Call, Draft, Problem, Record, Rollout, Row, Topic, digest, row_id
 from chimera_ray.stages import STAGES
 
 T = TypeVar("T", bound=Row)
@@ -131,3 +131,28 @@ def require_failed(record: Record, reason: str) -> None:
     """Holds the record to be failed for that reason, with nothing of the row let through."""
     assert (record.outcome, record.reason, record.outputs) == ("failed", reason, ())
     assert record.detail
+
+
+def call_of(text: str = "reply", role: str = "solver", **changes: Any) -> Call:
+    """One call as the ledger keeps it."""
+    call = Call(
+        role=role,
+        model="model",
+        prompt_id=digest("prompt"),
+        seed=2**31 - 1,
+        status="ok",
+        error="",
+        finish_reason="stop",
+        input_tokens=3,
+        cached_tokens=1,
+        output_tokens=5,
+        reasoning_tokens=2,
+        cost_usd=0.25,
+        latency_s=0.5,
+        attempts=1,
+        request_id="r",
+        is_replayed=False,
+        text=text,
+        reasoning="",
+    )
+    return call._replace(**changes)

@@ -20,7 +20,7 @@ _SMALL = ("coaching", "data")
 """packages that the others import names from, and that import little themselves"""
 
 
-def new_generator(task: str, seed: int, settings: Mapping[str, object]) -> Any:  # noqa: ANN401
+def new_generator(task: str, seed: int, settings: Mapping[str, object]) -> Any:  # noqa: ANN401 - untyped
     """A task, a seed and the task's settings → reasoning-gym's data set of one item.
 
     Raises:

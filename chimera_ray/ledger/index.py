@@ -216,7 +216,7 @@ class Index:
             raise PartLostError(path) from None
 
 
-def _open(source: Any, columns: Sequence[str]) -> pq.ParquetFile:  # noqa: ANN401
+def _open(source: pa.NativeFile, columns: Sequence[str]) -> pq.ParquetFile:
     """A source → the Parquet file that it is, if it has these columns in the ledger's types."""
     file = pq.ParquetFile(source, page_checksum_verification=True)
     found = file.schema_arrow
@@ -232,7 +232,7 @@ def _open(source: Any, columns: Sequence[str]) -> pq.ParquetFile:  # noqa: ANN40
     return file
 
 
-def _index_rows(source: Any, run_id: str) -> _Rows:  # noqa: ANN401
+def _index_rows(source: pa.NativeFile, run_id: str) -> _Rows:
     columns = ["work_id", "outcome", "run_id"]
     table = _open(source, columns).read(columns=columns).combine_chunks()
     outcomes = pc.index_in(table["outcome"], pa.array(OUTCOMES))
@@ -243,7 +243,7 @@ def _index_rows(source: Any, run_id: str) -> _Rows:  # noqa: ANN401
     return _Rows(keys, outcomes.to_numpy().astype(np.int8), positions, is_mine)
 
 
-def _read_rows(source: Any, rows: Ints, columns: Sequence[str]) -> pa.Table:  # noqa: ANN401
+def _read_rows(source: pa.NativeFile, rows: Ints, columns: Sequence[str]) -> pa.Table:
     """The wanted rows of a part; only the row groups that hold them are read."""
     file = _open(source, columns)
     footer = file.metadata
@@ -258,7 +258,7 @@ def _read_rows(source: Any, rows: Ints, columns: Sequence[str]) -> pa.Table:  # 
     return table.take(pa.array(rows - skipped[group_of]))
 
 
-def _keys(work_ids: Any) -> Keys:  # noqa: ANN401
+def _keys(work_ids: pa.Array) -> Keys:
     """Work ids, 32 hex digits each → their first 64 bits."""
     first = pc.utf8_slice_codeunits(work_ids, 0, 16)
     text = "".join(first.to_pylist())

@@ -91,7 +91,7 @@ def to_table(records: Sequence[Record]) -> pa.Table:
         return _table([_whole(record) for record in records])
 
 
-def _whole(value: Any) -> Any:  # noqa: ANN401
+def _whole(value: Any) -> Any:  # noqa: ANN401 - whatever comes in goes out
     if isinstance(value, Record | Call | Output):
         return type(value)(*map(_whole, value))
     if isinstance(value, tuple):

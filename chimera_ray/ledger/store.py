@@ -132,7 +132,7 @@ class Store:
             self.fs.delete_file(self.path(path))
 
 
-def _fill_then_put(fs: Any, target: str, fill: Callable[[Any], object]) -> None:  # noqa: ANN401
+def _fill_then_put(fs: pafs.FileSystem, target: str, fill: Callable[[Any], object]) -> None:
     """Fills a local file, then puts it: a stream that is left half-way is an object too."""
     with tempfile.TemporaryFile() as whole:
         fill(whole)

@@ -51,7 +51,7 @@ _GREEK = frozenset(
     """
     alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma
     tau upsilon phi chi psi omega
-    """.split()  # noqa: SIM905
+    """.split()  # noqa: SIM905 - many words, read as words
 )
 
 _DECIMAL = r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)"

@@ -24,13 +24,16 @@ _CHOICE = re.compile(
 )
 _OTHER_CHOICE = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z])|\b(?:or|and|not)\b")
 
-_FUNCTIONS = "arcsin arccos arctan sinh cosh tanh sin cos tan cot sec csc exp ln log".split()  # noqa: SIM905
+_FUNCTIONS = (
+    *("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh"),
+    *("sin", "cos", "tan", "cot", "sec", "csc", "exp", "ln", "log"),
+)
 _COMMANDS = frozenset(
     r"""
     frac sqrt cdot times pi infty le ge lt gt cup cap binom begin end
     alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma
     tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega
-    """.split()  # noqa: SIM905
+    """.split()  # noqa: SIM905 - many words, read as words
 ) | frozenset(_FUNCTIONS)
 _BARE_FUNCTION = re.compile(rf"(?<![A-Za-z\\])({'|'.join(_FUNCTIONS)}|pi)(?![A-Za-z])")
 _COMMAND = re.compile(r"\\([A-Za-z]+)")

@@ -15,10 +15,10 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray
@@ -35,6 +35,7 @@ from chimera_ray.runners.parcels import lines, parcel, unpack
 from chimera_ray.runners.perform import StageBugError
 from chimera_ray.runners.worker import Item, StageWorker, accepted
 
+T = TypeVar("T")
 CHUNK_ROWS = 500
 CHUNK_CHARS = 4 << 20
 """an actor holds the chunks of all its open calls, so long rows make small chunks"""
@@ -263,7 +264,7 @@ class StageActor:
             )
         self._store.write_text(path, str(count + 1))
 
-    def _run(self, coroutine: Any) -> Future[Any]:  # noqa: ANN401
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     async def _serve(self, call: _Call, arrived: Sequence[tuple[str, list[Item]]]) -> None:

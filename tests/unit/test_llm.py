@@ -17,7 +17,16 @@ from chimera_ray.errors import (
     TransientProviderError,
     TruncatedError,
 )
-from chimera_ray.llm import BoundModel, CallLog, Reply, ReplySchema, ask, ask_each, complete
+from chimera_ray.llm import (
+    BoundModel,
+    CallLog,
+    Reply,
+    ReplySchema,
+    Request,
+    ask,
+    ask_each,
+    complete,
+)
 from chimera_ray.schemas import Call
 
 T = TypeVar("T")
@@ -47,6 +56,27 @@ def _tried(
     except RowError:
         value = None
     return value, log, model
+
+
+class _Deaf(ScriptedModel):
+    """Never answers."""
+
+    async def complete(self, request: Request) -> Reply:
+        await asyncio.Event().wait()
+        return await super().complete(request)
+
+
+def test_call_that_is_cancelled_leaves_no_trace_and_no_other_seed() -> None:
+    log = CallLog("w")
+
+    async def give_up() -> None:
+        asked = asyncio.create_task(ask(BoundModel("solver", _Deaf(), log), "How many?", _number))
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+
+    asyncio.run(give_up())
+    assert log.calls == []
 
 
 @pytest.mark.parametrize(

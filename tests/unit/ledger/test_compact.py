@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from fakes import call_of
 
 from chimera_ray.account import paid_by
 from chimera_ray.ledger import compact as compacting
@@ -10,33 +11,10 @@ from chimera_ray.ledger.compact import compact
 from chimera_ray.ledger.index import NONE, SET_ASIDE, Index
 from chimera_ray.ledger.parts import read_totals, write_part
 from chimera_ray.ledger.store import Store
-from chimera_ray.schemas import Call, Outcome, Output, Record, digest
+from chimera_ray.schemas import Outcome, Output, Record, digest
 
 FOLDER = "ledger/stage/abc"
 WORKS = 12
-
-
-def _call(text: str) -> Call:
-    return Call(
-        role="solver",
-        model="model",
-        prompt_id=digest("prompt"),
-        seed=1,
-        status="ok",
-        error="",
-        finish_reason="stop",
-        input_tokens=3,
-        cached_tokens=0,
-        output_tokens=5,
-        reasoning_tokens=0,
-        cost_usd=0.25,
-        latency_s=0.5,
-        attempts=1,
-        request_id="r",
-        is_replayed=False,
-        text=text,
-        reasoning="",
-    )
 
 
 def _record(work: int, outcome: Outcome, said: str, run_id: str = "run") -> Record:
@@ -47,7 +25,7 @@ def _record(work: int, outcome: Outcome, said: str, run_id: str = "run") -> Reco
         reason="",
         detail=said,
         outputs=(Output(digest(said), said),),
-        calls=(_call(said),),
+        calls=(call_of(said),),
         run_id=run_id,
         finished_at=1.0,
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fakes import call_of
 
 from chimera_ray.errors import LedgerError
 from chimera_ray.ledger.index import (
@@ -24,36 +25,12 @@ from chimera_ray.ledger.index import (
 from chimera_ray.ledger.parts import SCHEMA, is_part, part_name, read_totals, write_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.writer import Writer
-from chimera_ray.schemas import Call, Outcome, Output, Record, digest
+from chimera_ray.schemas import Outcome, Output, Record, digest
 
 FOLDER = "ledger/stage/abc"
 HOSTILE = (
     "naïve ∑ 数学 \U0001f600 \x00 \x1b[31m | ``` </think> \\frac{1}{2} \r\n \u2028 \u202e {{ x }}"
 )
-
-
-def _call(text: str = "reply", role: str = "solver", **changes: Any) -> Call:
-    call = Call(
-        role=role,
-        model="model",
-        prompt_id=digest("prompt"),
-        seed=2**31 - 1,
-        status="ok",
-        error="",
-        finish_reason="stop",
-        input_tokens=3,
-        cached_tokens=1,
-        output_tokens=5,
-        reasoning_tokens=2,
-        cost_usd=0.25,
-        latency_s=0.5,
-        attempts=1,
-        request_id="r",
-        is_replayed=False,
-        text=text,
-        reasoning="",
-    )
-    return call._replace(**changes)
 
 
 def _record(
@@ -66,7 +43,7 @@ def _record(
         reason="" if outcome == "accepted" else "reason",
         detail="",
         outputs=(Output(digest("row", name), f'{{"name":"{name}"}}'),),
-        calls=(_call(),),
+        calls=(call_of(),),
         run_id=run_id,
         finished_at=1.5,
     )
@@ -98,8 +75,10 @@ def _append_all(store: Store, *records: Record, flush_s: float = 0.01) -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        _record("hostile", calls=(_call(HOSTILE), _call("", reasoning=HOSTILE)), detail=HOSTILE),
-        _record("long", calls=(_call("x" * 5_000_000),)),
+        _record(
+            "hostile", calls=(call_of(HOSTILE), call_of("", reasoning=HOSTILE)), detail=HOSTILE
+        ),
+        _record("long", calls=(call_of("x" * 5_000_000),)),
         _record("empty", "failed", outputs=(), calls=()),
         _record("many", outputs=tuple(Output(digest(str(n)), HOSTILE) for n in range(50))),
         _record("", "rejected", reason=HOSTILE, run_id=HOSTILE),
@@ -115,9 +94,9 @@ def test_record_written_reads_back_equal(tmp_path: Path, record: Record) -> None
 
 def test_record_with_half_a_surrogate_is_kept_and_harms_no_other(tmp_path: Path) -> None:
     store, other = Store(str(tmp_path)), _record("other")
-    half = _record("half", "failed", detail="\ud800", calls=(_call("a \udfff b \U0001f600"),))
+    half = _record("half", "failed", detail="\ud800", calls=(call_of("a \udfff b \U0001f600"),))
     _append_all(store, half, other)
-    told = half._replace(detail="\ufffd", calls=(_call("a \ufffd b \U0001f600"),))
+    told = half._replace(detail="\ufffd", calls=(call_of("a \ufffd b \U0001f600"),))
     assert _read(store, [half, other]) == [told, other]
 
 
@@ -398,7 +377,7 @@ def test_index_corrupt_part_is_set_aside_by_name_and_others_read(
 def test_index_corrupt_in_a_column_read_later_is_set_aside_then(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     text = os.urandom(4000).hex()
-    name = _write(store, _record("b", calls=(_call(text),)))
+    name = _write(store, _record("b", calls=(call_of(text),)))
     _write(store, _record("a"))
     path = Path(store.path(FOLDER, name))
     chunk = next(
@@ -427,7 +406,7 @@ def test_index_corrupt_in_a_column_read_later_is_set_aside_then(tmp_path: Path) 
 
 def test_index_any_bit_flipped_reads_true_or_is_set_aside(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    records = [_record(str(n), calls=(_call(f"{n} {HOSTILE}"),)) for n in range(5)]
+    records = [_record(str(n), calls=(call_of(f"{n} {HOSTILE}"),)) for n in range(5)]
     whole = Path(store.path(FOLDER, _write(store, *records))).read_bytes()
     rng = np.random.default_rng(0)
     for at in rng.choice(len(whole), 40, replace=False):
@@ -523,7 +502,7 @@ def test_look_up_of_ten_thousand_ids_finds_each_its_own(tmp_path: Path) -> None:
 
 def test_totals_of_a_part_count_outcomes_outputs_and_calls_made_now(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    replayed = _record("b", "failed", calls=(_call(is_replayed=True), _call(role="grader")))
+    replayed = _record("b", "failed", calls=(call_of(is_replayed=True), call_of(role="grader")))
     name = _write(store, _record("a"), replayed, _record("c", "rejected", outputs=(), calls=()))
     totals = read_totals(store, f"{FOLDER}/{name}")
     assert totals is not None
@@ -547,7 +526,7 @@ def test_totals_of_a_corrupt_part_are_none(tmp_path: Path, content: bytes) -> No
 
 def test_index_call_totals_count_replayed_calls_too(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    record = _record("a", calls=(_call(is_replayed=True), _call(), _call(role="grader")))
+    record = _record("a", calls=(call_of(is_replayed=True), call_of(), call_of(role="grader")))
     _write(store, record, _record("b", "rejected", outputs=(), calls=()))
     index = Index(store, FOLDER)
     index.refresh()
