@@ -34,13 +34,14 @@ from rich.console import Console
 from rich.table import Table
 
 from chimera_ray.backends.simulated import Simulated
-from chimera_ray.config import Config, Latency, read_config
+from chimera_ray.config import Config, read_config
 from chimera_ray.drive import drive
 from chimera_ray.frontier import walk
 from chimera_ray.graph import Graph, Node, build_graph
 from chimera_ray.ledger.parts import is_part, write_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Reply, Request
+from chimera_ray.model_config import Latency
 from chimera_ray.runners import open_carrier
 from chimera_ray.runners.perform import outputs_of, perform
 from chimera_ray.schemas import (

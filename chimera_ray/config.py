@@ -7,23 +7,13 @@ how wide, and never is. Keys are given by the *name* of an environment variable.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from chimera_ray.errors import ConfigError
-from chimera_ray.schemas import digest
+from chimera_ray.model_config import Limits, ModelConfig, OpenAIModel, Strict
 
 ROLES = ("expander", "drafter", "verifier_a", "verifier_b", "solver", "grader")
-SIMULATED_REVISION = "1"
-"""raised by hand when the simulated world's problems or the teacher's ways change"""
-Rate = Annotated[float, Field(ge=0, le=1)]
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
-
-
-class Strict(BaseModel):
-    """Frozen, and a key that it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class SubjectConfig(Strict):
@@ -54,110 +44,6 @@ class Recipe(Strict):
         return self
 
 
-class Sampling(Strict):
-    """How a model draws its tokens; None leaves a setting to the server."""
-
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    min_p: Rate | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    """output tokens, reasoning included"""
-    reasoning_effort: Literal["minimal", "low", "medium", "high"] | None = None
-
-
-class Prices(Strict):
-    """US dollars per million tokens; reasoning tokens cost as output."""
-
-    input_usd: Dollars = 0.0
-    cached_usd: Dollars | None = None
-    """None: as input"""
-    output_usd: Dollars = 0.0
-    as_of: str = ""
-    """the day on which these prices were read"""
-
-
-class _Model(Strict):
-    name: Annotated[str, Field(min_length=1)]
-    """the weights, as the provider or the hub names them"""
-    sampling: Sampling = Sampling()
-    prices: Prices = Prices()
-
-    def identity(self) -> str:
-        """What a reply depends on: weights and sampling, never how they are reached."""
-        return digest("model", self.name, self.sampling.model_dump_json())
-
-    def cost_usd(self, input_tokens: int, cached_tokens: int, output_tokens: int) -> float:
-        """Tokens of one call → US dollars."""
-        fresh, prices = input_tokens - cached_tokens, self.prices
-        cached_usd = prices.input_usd if prices.cached_usd is None else prices.cached_usd
-        return (
-            fresh * prices.input_usd
-            + cached_tokens * cached_usd
-            + output_tokens * prices.output_usd
-        ) / 1e6
-
-
-class Latency(Strict):
-    """Log-normal waiting time of a simulated call."""
-
-    mean_s: Annotated[float, Field(ge=0)] = 0.0
-    sigma: Annotated[float, Field(ge=0, le=5)] = 1.0
-    """of the logarithm; 0 is a fixed time"""
-
-
-class SimulatedModel(_Model):
-    """The offline teacher and how often it errs in whatever role it is bound to."""
-
-    backend: Literal["simulated"]
-    seed: int = 0
-    """the same seed makes the same data"""
-    wrong_answer_rate: Rate = 0.0
-    """drafter: wrong reference answers; solver: wrong final answers"""
-    false_accept_rate: Rate = 0.0
-    """verifier: accepts a wrong pair; grader: calls a wrong answer correct"""
-    false_reject_rate: Rate = 0.0
-    """verifier: rejects a right pair; grader: calls a right answer wrong"""
-    malformed_rate: Rate = 0.0
-    """replies that do not parse"""
-    refusal_rate: Rate = 0.0
-    truncation_rate: Rate = 0.0
-    """replies cut at the token limit"""
-    transient_error_rate: Rate = 0.0
-    """calls that the provider fails to answer"""
-    latency: Latency = Latency()
-
-    def identity(self) -> str:
-        """Everything but the waiting time, so simulated work never passes for real work."""
-        said = self.model_dump_json(exclude={"latency", "prices"})
-        return digest("simulated", SIMULATED_REVISION, said)
-
-
-class OpenAIModel(_Model):
-    """A model behind an OpenAI-compatible endpoint."""
-
-    backend: Literal["openai"]
-    base_url: str | None = None
-    """None: the provider's own"""
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] = "OPENAI_API_KEY"
-    """name of the environment variable that holds the key; it is read where the call is made"""
-
-
-class VllmModel(_Model):
-    """Weights that vLLM serves inside the run, on the cluster's GPUs."""
-
-    backend: Literal["vllm"]
-    tensor_parallel_size: Annotated[int, Field(ge=1)] = 1
-    max_model_len: Annotated[int, Field(ge=1)] | None = None
-    """prompt and output tokens together"""
-    max_num_seqs: Annotated[int, Field(ge=1)] = 128
-    """sequences decoded at once by one engine"""
-
-
-ModelConfig = Annotated[SimulatedModel | OpenAIModel | VllmModel, Field(discriminator="backend")]
-
-
 class Models(Strict):
     """Who does which job: one model for each role."""
 
@@ -172,6 +58,20 @@ class Models(Strict):
         """A role's name → the model that is bound to it."""
         model: ModelConfig = getattr(self, role)
         return model
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> "Models":
+        seen: dict[str, tuple[str, Limits]] = {}
+        for role in ROLES:
+            model = self.of(role)
+            if not isinstance(model, OpenAIModel):
+                continue
+            other, limits = seen.setdefault(model.endpoint, (role, model.limits))
+            if limits != model.limits:
+                raise ValueError(
+                    f"{other} and {role} give different limits for one endpoint: {model.endpoint}"
+                )
+        return self
 
 
 class Pool(Strict):
@@ -200,6 +100,14 @@ class Runtime(Strict):
     """seconds between two progress lines where there is no terminal"""
     preview_rows: Annotated[int, Field(ge=1)] = 3
     """kind=preview: rows that each stage takes at most"""
+    max_cost_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """what all calls behind the run's rows may cost, those of earlier executions included; at the
+    cap nothing new starts and the run ends with exit code 3"""
+    max_total_tokens: Annotated[int, Field(gt=0)] | None = None
+    """the same for input and output tokens"""
+    stop_grace_s: Annotated[float, Field(ge=0)] = 10.0
+    """seconds that calls in flight get to end when an endpoint refuses for good; at the budget's
+    cap they get all the time they need"""
 
     def pool_of(self, stage: str) -> Pool:
         """A stage's name → its pool."""

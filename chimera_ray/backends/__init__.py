@@ -1,8 +1,8 @@
 """What can reach a model, and `build_model`, which picks it; each is imported only when used."""
 
-from chimera_ray.config import ModelConfig, SimulatedModel
 from chimera_ray.errors import ConfigError
 from chimera_ray.llm import Model
+from chimera_ray.model_config import ModelConfig, SimulatedModel
 
 
 def build_model(config: ModelConfig) -> Model:

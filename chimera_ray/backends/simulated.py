@@ -11,9 +11,9 @@ from random import Random
 from chimera_ray.backends.simulated_faults import cut, damaged, written
 from chimera_ray.backends.simulated_prompts import Ask, Solve, read_prompt
 from chimera_ray.backends.simulated_replies import compose
-from chimera_ray.config import Latency, SimulatedModel
 from chimera_ray.errors import TransientProviderError
 from chimera_ray.llm import Reply, Request, Usage
+from chimera_ray.model_config import Latency, SimulatedModel
 from chimera_ray.schemas import FinishReason, digest
 
 _CHARS_PER_TOKEN = 4
@@ -52,7 +52,7 @@ class Simulated:
 
     def cost_usd(self, usage: Usage) -> float:
         """Tokens of one call → US dollars, by the configured prices."""
-        return self._config.cost_usd(usage.input_tokens, usage.cached_tokens, usage.output_tokens)
+        return self._config.cost_usd(usage)
 
     async def close(self) -> None:
         """Nothing to give back."""

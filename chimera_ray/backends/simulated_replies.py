@@ -28,8 +28,8 @@ from chimera_ray.backends.simulated_world import (
     topics_of,
     wrong_answer,
 )
-from chimera_ray.config import SimulatedModel
 from chimera_ray.metrics.topic_key import topic_key
+from chimera_ray.model_config import SimulatedModel
 from chimera_ray.parsing import final_answer
 from chimera_ray.schemas import CHECKS, digest
 

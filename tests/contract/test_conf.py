@@ -12,18 +12,18 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from chimera_ray.config import (
-    ROLES,
-    Config,
+from chimera_ray.config import ROLES, Config, Pool, Runtime, read_config
+from chimera_ray.graph import build_graph
+from chimera_ray.model_config import (
     Latency,
-    Pool,
+    Limits,
+    OpenAIModel,
     Prices,
-    Runtime,
+    Retry,
     Sampling,
     SimulatedModel,
-    read_config,
+    Timeouts,
 )
-from chimera_ray.graph import build_graph
 from chimera_ray.stages import STAGES
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -156,6 +156,14 @@ def test_conf_simulated_model_shows_every_field() -> None:
     said = _loaded("model", "simulated.yaml")
     assert set(said) == set(SimulatedModel.model_fields)
     for key, shape in (("latency", Latency), ("prices", Prices), ("sampling", Sampling)):
+        _require_keys(said[key], shape, key)
+
+
+def test_conf_openai_compatible_model_shows_every_field() -> None:
+    said = _loaded("model", "openai_compatible.yaml")
+    assert set(said) == set(OpenAIModel.model_fields)
+    shapes = {"limits": Limits, "timeouts": Timeouts, "retry": Retry}
+    for key, shape in {**shapes, "prices": Prices, "sampling": Sampling}.items():
         _require_keys(said[key], shape, key)
 
 

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"graph"}),),
     (frozenset({"stage", "stages"}), frozenset({"backends"}), frozenset({"ledger"})),
     (frozenset({"prompts", "parsing", "metrics", "benchmarks"}),),
-    (frozenset({"schemas", "llm", "config", "errors"}),),
+    (frozenset({"schemas", "llm", "config", "model_config", "errors"}),),
 )
 """top to bottom; the groups of one layer never import one another"""
 

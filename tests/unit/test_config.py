@@ -5,20 +5,18 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from chimera_ray.config import (
-    ROLES,
-    Config,
+from chimera_ray.config import ROLES, Config, Models, Pool, read_config
+from chimera_ray.errors import ConfigError
+from chimera_ray.llm import Usage
+from chimera_ray.model_config import (
+    Batch,
     Latency,
-    Models,
     OpenAIModel,
-    Pool,
     Prices,
     Sampling,
     SimulatedModel,
     VllmModel,
-    read_config,
 )
-from chimera_ray.errors import ConfigError
 
 
 def _composed(**changes: Any) -> dict[str, Any]:
@@ -233,4 +231,27 @@ def test_model_simulated_never_passes_for_real() -> None:
 def test_model_cost_counts_cached_tokens_once() -> None:
     prices = Prices(input_usd=1.0, cached_usd=0.1, output_usd=10.0)
     model = OPENAI.model_copy(update={"prices": prices})
-    assert model.cost_usd(1_000_000, 400_000, 50_000) == pytest.approx(0.6 + 0.04 + 0.5)
+    usage = Usage(1_000_000, 400_000, 50_000)
+    assert model.cost_usd(usage) == pytest.approx(0.6 + 0.04 + 0.5)
+
+
+def test_model_cost_of_reasoning_tokens_is_theirs_alone() -> None:
+    prices = Prices(output_usd=10.0, reasoning_usd=2.0)
+    model = OPENAI.model_copy(update={"prices": prices})
+    usage = Usage(output_tokens=100_000, reasoning_tokens=80_000)
+    assert model.cost_usd(usage) == pytest.approx(0.2 + 0.16)
+    batched = model.model_copy(update={"batch": Batch()})
+    assert batched.cost_usd(usage) == pytest.approx(0.18)
+
+
+def test_model_identity_of_an_endpoint_is_what_is_asked_not_how_it_is_reached() -> None:
+    reached = {"base_url": "http://other/v1", "api_key_env": "OTHER", "batch": Batch()}
+    assert OPENAI.model_copy(update=reached).identity() == OPENAI.identity()
+    assert OPENAI.model_copy(update={"extra_body": {"top_k": 1}}).identity() != OPENAI.identity()
+
+
+def test_config_one_endpoint_with_two_limits_is_refused_and_both_roles_are_named() -> None:
+    remote = {"backend": "openai", "name": "m"}
+    limited = {**remote, "limits": {"requests_per_minute": 60}}
+    with pytest.raises(ConfigError, match=r"drafter and verifier_a .* m at the provider"):
+        read_config(_composed(models__drafter=remote, models__verifier_a=limited))

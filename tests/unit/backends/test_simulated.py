@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from chimera_ray.backends import build_model
 from chimera_ray.backends.simulated import Simulated, waiting_s
 from chimera_ray.backends.simulated_world import find_item, is_true_answer, make_item, taxonomy
-from chimera_ray.config import Latency, OpenAIModel, Prices, SimulatedModel, VllmModel
 from chimera_ray.errors import ConfigError, ParseError, TransientProviderError
 from chimera_ray.llm import BoundModel, CallLog, Message, Reply, Request, Usage
 from chimera_ray.metrics.topic_key import topic_key
+from chimera_ray.model_config import Latency, OpenAIModel, Prices, SimulatedModel, VllmModel
 from chimera_ray.parsing import fields, final_answer, split_reasoning
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Draft, Example, Problem, Row, Subject, Topic, Trajectory

@@ -1,0 +1,210 @@
+"""The model files: what plays a role, how it is reached, and what it costs.
+
+Weights and sampling are identity; endpoints, keys, prices, limits and timeouts never are. Keys are
+given by the *name* of an environment variable.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chimera_ray.llm import Usage
+from chimera_ray.schemas import digest
+
+SIMULATED_REVISION = "1"
+"""raised by hand when the simulated world's problems or the teacher's ways change"""
+Rate = Annotated[float, Field(ge=0, le=1)]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Strict(BaseModel):
+    """Frozen, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Sampling(Strict):
+    """How a model draws its tokens; None leaves a setting to the server."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Rate | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """output tokens, reasoning included"""
+    reasoning_effort: Literal["minimal", "low", "medium", "high"] | None = None
+
+
+class Prices(Strict):
+    """US dollars per million tokens."""
+
+    input_usd: Dollars = 0.0
+    cached_usd: Dollars | None = None
+    """None: as input"""
+    output_usd: Dollars = 0.0
+    reasoning_usd: Dollars | None = None
+    """None: as output"""
+    as_of: str = ""
+    """the day on which these prices were read"""
+
+
+class _Model(Strict):
+    name: Annotated[str, Field(min_length=1)]
+    """the weights, as the provider or the hub names them"""
+    sampling: Sampling = Sampling()
+    prices: Prices = Prices()
+
+    def identity(self) -> str:
+        """What a reply depends on: weights and sampling, never how they are reached."""
+        return digest("model", self.name, self.sampling.model_dump_json())
+
+    def cost_usd(self, usage: Usage) -> float:
+        """Tokens of one call → US dollars."""
+        prices = self.prices
+        cached_usd = prices.input_usd if prices.cached_usd is None else prices.cached_usd
+        reasoning_usd = prices.output_usd if prices.reasoning_usd is None else prices.reasoning_usd
+        return (
+            (usage.input_tokens - usage.cached_tokens) * prices.input_usd
+            + usage.cached_tokens * cached_usd
+            + (usage.output_tokens - usage.reasoning_tokens) * prices.output_usd
+            + usage.reasoning_tokens * reasoning_usd
+        ) / 1e6
+
+
+class Latency(Strict):
+    """Log-normal waiting time of a simulated call."""
+
+    mean_s: Annotated[float, Field(ge=0)] = 0.0
+    sigma: Annotated[float, Field(ge=0, le=5)] = 1.0
+    """of the logarithm; 0 is a fixed time"""
+
+
+class SimulatedModel(_Model):
+    """The offline teacher and how often it errs in whatever role it is bound to."""
+
+    backend: Literal["simulated"]
+    seed: int = 0
+    """the same seed makes the same data"""
+    wrong_answer_rate: Rate = 0.0
+    """drafter: wrong reference answers; solver: wrong final answers"""
+    false_accept_rate: Rate = 0.0
+    """verifier: accepts a wrong pair; grader: calls a wrong answer correct"""
+    false_reject_rate: Rate = 0.0
+    """verifier: rejects a right pair; grader: calls a right answer wrong"""
+    malformed_rate: Rate = 0.0
+    """replies that do not parse"""
+    refusal_rate: Rate = 0.0
+    truncation_rate: Rate = 0.0
+    """replies cut at the token limit"""
+    transient_error_rate: Rate = 0.0
+    """calls that the provider fails to answer"""
+    latency: Latency = Latency()
+
+    def identity(self) -> str:
+        """Everything but the waiting time, so simulated work never passes for real work."""
+        said = self.model_dump_json(exclude={"latency", "prices"})
+        return digest("simulated", SIMULATED_REVISION, said)
+
+
+class Limits(Strict):
+    """What an endpoint takes from the whole cluster; None: unknown, so learnt while running."""
+
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    """input and output together"""
+    max_in_flight: Annotated[int, Field(ge=1)] | None = None
+    """None: as many as there are slots"""
+    is_adaptive: bool = True
+    """learn from the endpoint's headers and its 429s; False: only what is set here holds"""
+
+
+class Timeouts(Strict):
+    """Seconds that one attempt may take; a reasoning model may think for an hour."""
+
+    connect_s: Seconds = 20.0
+    first_byte_s: Seconds = 3_600.0
+    """of silence: before the first byte, and between any two"""
+    total_s: Seconds = 7_200.0
+
+
+class Retry(Strict):
+    """When a call that failed for a passing reason is tried again, and for how long."""
+
+    deadline_s: Seconds = 14_400.0
+    """from a call's first attempt; none begins after it"""
+    first_wait_s: Seconds = 1.0
+    """doubled by each attempt, with jitter"""
+    max_wait_s: Seconds = 60.0
+    """of our own choosing; a longer Retry-After is honoured"""
+
+
+class Batch(Strict):
+    """Calls handed in as files through `/v1/batches`, answered within a day at a lower price."""
+
+    max_requests: Annotated[int, Field(ge=1, le=50_000)] = 5_000
+    """in one batch"""
+    max_bytes: Annotated[int, Field(ge=1_000, le=200_000_000)] = 100_000_000
+    """of one batch's input file"""
+    gather_s: Seconds = 30.0
+    """a batch is handed in when so long no call has joined it"""
+    poll_s: Seconds = 60.0
+    price_factor: Rate = 0.5
+    """of the list prices"""
+
+
+class OpenAIModel(_Model):
+    """A model behind an OpenAI-compatible endpoint."""
+
+    backend: Literal["openai"]
+    base_url: Annotated[str, Field(pattern=r"^https?://[^@?#]+$")] | None = None
+    """None: the provider's own"""
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = "OPENAI_API_KEY"
+    """name of the environment variable that holds the key, which is read where the call is made;
+    None: the endpoint takes no key"""
+    structured_output: Literal["json_schema", "json_object", "none"] = "json_schema"
+    """how a stage's fields are asked for; the prompt asks for JSON in any case"""
+    token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"  # noqa: S105 - a field's name
+    """the request's name for `sampling.max_tokens`; older servers know the second only"""
+    sends_seed: bool = True
+    """False: for endpoints that refuse a seed"""
+    extra_body: Mapping[str, Any] = {}
+    """further fields of the request, as the server wants them; part of the identity"""
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    retry: Retry = Retry()
+    batch: Batch | None = None
+    """None: call by call"""
+
+    @property
+    def endpoint(self) -> str:
+        """What its limits hold for: a model at a URL under a key's name."""
+        return f"{self.name} at {self.base_url or 'the provider'} by {self.api_key_env}"
+
+    def identity(self) -> str:
+        """What a reply depends on: weights, sampling and extra fields."""
+        said = super().identity()
+        if not self.extra_body:
+            return said
+        return digest(said, json.dumps(dict(self.extra_body), sort_keys=True))
+
+    def cost_usd(self, usage: Usage) -> float:
+        """Tokens of one call → US dollars."""
+        return super().cost_usd(usage) * (1.0 if self.batch is None else self.batch.price_factor)
+
+
+class VllmModel(_Model):
+    """Weights that vLLM serves inside the run, on the cluster's GPUs."""
+
+    backend: Literal["vllm"]
+    tensor_parallel_size: Annotated[int, Field(ge=1)] = 1
+    max_model_len: Annotated[int, Field(ge=1)] | None = None
+    """prompt and output tokens together"""
+    max_num_seqs: Annotated[int, Field(ge=1)] = 128
+    """sequences decoded at once by one engine"""
+
+
+ModelConfig = Annotated[SimulatedModel | OpenAIModel | VllmModel, Field(discriminator="backend")]
