@@ -42,6 +42,8 @@ class RoleAccount(BaseModel):
     cached_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    is_usage_estimated: int = 0
+    """how many of the calls"""
     cost_usd: float = 0.0
 
     @property

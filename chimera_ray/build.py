@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from chimera_ray.account import Account, RoleAccount, account_for, paid_by
 from chimera_ray.audit import Audit, audit_of
-from chimera_ray.backends import build_model
+from chimera_ray.backends import check_model
 from chimera_ray.config import Config
 from chimera_ray.drive import Watch, drive
 from chimera_ray.errors import ConfigError
@@ -157,8 +157,9 @@ def check_start(config: Config, graph: Graph) -> None:
             f"output_dir: {config.output_dir} is relative, and on a cluster each node would have "
             "its own: give an absolute path on shared storage, or a URI"
         )
+    is_here = config.runtime.kind != "cluster"
     for role in sorted({role for node in graph.nodes for role in node.roles}):
-        build_model(config.models.of(role))
+        check_model(config.models.of(role), is_here)
 
 
 def benchmarks_of(graph: Graph) -> list[str]:

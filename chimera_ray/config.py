@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from chimera_ray.errors import ConfigError
 from chimera_ray.model_config import Limits, ModelConfig, OpenAIModel, Strict
+from chimera_ray.plan_config import PlanConfig
 
 ROLES = ("expander", "drafter", "verifier_a", "verifier_b", "solver", "grader")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
@@ -121,6 +122,8 @@ class Config(Strict):
     models: Models
     runtime: Runtime
     output_dir: Annotated[str, Field(min_length=1)]
+    plan: PlanConfig = PlanConfig()
+    """what is assumed before there is anything to measure; never part of what is made"""
 
 
 def read_config(composed: Mapping[str, Any]) -> Config:

@@ -5,8 +5,12 @@
     │   └── GraphError       the recipe's stages, roles or parameters do not fit together
     ├── LedgerError          the ledger cannot be read or written: the run stops (exit 1)
     ├── CarrierError         rows were lost on the road: the driver looks again
+    ├── StopError            nothing new is to start; what is done stays done
+    │   ├── BudgetError          the cap is reached (exit 3)
+    │   └── EndpointError        an endpoint refuses whatever is asked: key, quota, model (exit 1)
     └── RowError             this row is *failed*: we do not know, the next run tries it again
         ├── ProviderError         the provider said no for good, or for too long
+        │   ├── ContextError             the request is longer than the model's context
         │   └── TransientProviderError   worth another attempt
         ├── RefusalError          the model declined to answer
         ├── TruncatedError        the reply was cut at the token limit
@@ -36,6 +40,18 @@ class CarrierError(ChimeraError):
     """Rows were lost on the road, or could not set out; what is done is in the ledger."""
 
 
+class StopError(ChimeraError):
+    """Nothing new is to start in this run; rows in hand are left to the next one."""
+
+
+class BudgetError(StopError):
+    """The run has spent what it may: exit code 3."""
+
+
+class EndpointError(StopError):
+    """An endpoint refuses whatever it is asked: exit code 1."""
+
+
 class RowError(ChimeraError):
     """One row is *failed*: its outcome is unknown and the next run tries it again."""
 
@@ -48,10 +64,20 @@ class ProviderError(RowError):
     reason = "provider_error"
 
 
+class ContextError(ProviderError):
+    """The request is longer than the model's context."""
+
+    reason = "context_too_long"
+
+
 class TransientProviderError(ProviderError):
     """The provider gave no reply this time; another attempt may get one."""
 
     reason = "transient_provider_error"
+    is_limited = False
+    """it said that it was asked too often"""
+    retry_after_s: float | None = None
+    """it said when to come again"""
 
 
 class RefusalError(RowError):

@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from chimera_ray.errors import ParseError, ProviderError, RefusalError, RowError, TruncatedError
+from chimera_ray.errors import (
+    ParseError,
+    ProviderError,
+    RefusalError,
+    RowError,
+    StopError,
+    TruncatedError,
+)
 from chimera_ray.schemas import Call, CallStatus, FinishReason, digest
 
 T = TypeVar("T")
@@ -56,6 +63,8 @@ class Reply:
     reasoning: str | None = None
     """the thinking part, where the server returns it apart from the text"""
     usage: Usage = field(default_factory=Usage)
+    is_usage_estimated: bool = False
+    """the server did not say what it used"""
     request_id: str = ""
     attempts: int = 1
 
@@ -150,8 +159,8 @@ async def complete(
     except RowError as exc:
         status, error = _status_of(exc), str(exc)
         raise
-    except asyncio.CancelledError:
-        status = None  # as after a kill: nobody knows what came of it
+    except (asyncio.CancelledError, StopError):
+        status = None  # never begun; or as after a kill: nobody knows what came of it
         raise
     finally:
         if status is not None:
@@ -232,6 +241,7 @@ def _call(bound: BoundModel, prompt_id: str, seed: int, reply: Reply, latency_s:
         cached_tokens=reply.usage.cached_tokens,
         output_tokens=reply.usage.output_tokens,
         reasoning_tokens=reply.usage.reasoning_tokens,
+        is_usage_estimated=reply.is_usage_estimated,
         cost_usd=bound.model.cost_usd(reply.usage),
         latency_s=latency_s,
         attempts=reply.attempts,
@@ -250,6 +260,7 @@ def _reply_of(call: Call) -> Reply:
         usage=Usage(
             call.input_tokens, call.cached_tokens, call.output_tokens, call.reasoning_tokens
         ),
+        is_usage_estimated=call.is_usage_estimated,
         request_id=call.request_id,
         attempts=call.attempts,
     )

@@ -140,6 +140,8 @@ class Retry(Strict):
     """doubled by each attempt, with jitter"""
     max_wait_s: Seconds = 60.0
     """of our own choosing; a longer Retry-After is honoured"""
+    unreachable_s: Seconds = 300.0
+    """without any answer since the start; then the run stops"""
 
 
 class Batch(Strict):

@@ -86,6 +86,14 @@ def _account_lines(
         lines.append(audit_table(audit))
     lines.append(Text(_decontamination(account, benchmarks)))
     lines += [Text(f"set aside, corrupt: {path}", style="red") for path in account.set_aside]
+    num_estimated = sum(counts.is_usage_estimated for counts in account.roles.values())
+    if num_estimated:
+        lines.append(
+            Text(
+                f"{num_estimated:,} calls did not say what they used: their tokens, and so their "
+                "cost, are estimated from the lengths of their texts."
+            )
+        )
     failed = sum(stage.failed for stage in account.stages)
     if failed:
         lines.append(Text(f"{failed:,} rows failed; the same command again tries them alone."))

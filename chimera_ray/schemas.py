@@ -184,6 +184,8 @@ class Call(NamedTuple):
     cached_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    is_usage_estimated: bool
+    """counted from the texts' lengths, since the server did not say"""
     cost_usd: float
     latency_s: float
     attempts: int

@@ -16,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from chimera_ray.config import Config, read_config
-from chimera_ray.errors import ChimeraError, ConfigError
+from chimera_ray.errors import BudgetError, ChimeraError, ConfigError
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
 
 def run(job: Callable[[Config], int]) -> None:
-    """A job → its process's exit: 0 done, 1 failed, 2 bad input."""
+    """A job → its process's exit: 0 done, 1 failed, 2 bad input, 3 stopped at the budget."""
     composed: list[Any] = []
 
     @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
@@ -35,6 +35,8 @@ def run(job: Callable[[Config], int]) -> None:
         code = max((job(read_config(plain)) for plain in composed), default=0)
     except (HydraException, OmegaConfBaseException, ConfigError) as exc:
         _end(f"bad input: {exc}", 2)
+    except BudgetError as exc:
+        _end(f"stopped: {exc}; with a higher cap the same command goes on from here", 3)
     except ChimeraError as exc:
         _end(f"the run failed: {exc}", 1)
     except KeyboardInterrupt:

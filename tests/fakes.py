@@ -147,6 +147,7 @@ def call_of(text: str = "reply", role: str = "solver", **changes: Any) -> Call:
         cached_tokens=1,
         output_tokens=5,
         reasoning_tokens=2,
+        is_usage_estimated=False,
         cost_usd=0.25,
         latency_s=0.5,
         attempts=1,

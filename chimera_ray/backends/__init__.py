@@ -1,21 +1,64 @@
 """What can reach a model, and `build_model`, which picks it; each is imported only when used."""
 
+import os
+from collections.abc import Callable
+
+from chimera_ray.backends.gate import Gate
+from chimera_ray.backends.halt import Halt
 from chimera_ray.errors import ConfigError
 from chimera_ray.llm import Model
-from chimera_ray.model_config import ModelConfig, SimulatedModel
+from chimera_ray.model_config import ModelConfig, OpenAIModel, SimulatedModel
 
 
-def build_model(config: ModelConfig) -> Model:
+def build_model(
+    config: ModelConfig, gate_of: Callable[[OpenAIModel], Gate], halt: Halt, max_connections: int
+) -> Model:
     """A model's configuration → the model, ready to be asked.
+
+    Args:
+        config: the model.
+        gate_of: finds the gate where calls to an endpoint wait for their turn.
+        halt: stops whatever waits.
+        max_connections: calls at the same time, at most.
 
     Raises:
         ConfigError: this version has no such backend; the text names the model.
+        EndpointError: the key is not in this process's environment.
     """
     if isinstance(config, SimulatedModel):
         from chimera_ray.backends.simulated import Simulated
 
         return Simulated(config)
-    raise ConfigError(
+    if isinstance(config, OpenAIModel):
+        from chimera_ray.backends.openai import OpenAI
+
+        return OpenAI(config, gate_of(config), halt, max_connections)
+    raise ConfigError(_no_backend(config))
+
+
+def check_model(config: ModelConfig, is_here: bool) -> None:
+    """Nothing, if the model can be reached as far as its configuration tells; builds nothing.
+
+    Args:
+        config: the model.
+        is_here: the calls are made on this machine, so that its environment must hold the key.
+
+    Raises:
+        ConfigError: what is in the way.
+    """
+    if isinstance(config, OpenAIModel):
+        variable = config.api_key_env
+        if is_here and variable is not None and not os.environ.get(variable, "").strip():
+            raise ConfigError(
+                f"model {config.name}: the environment variable {variable}, which is to hold its "
+                "key, is not set"
+            )
+    elif not isinstance(config, SimulatedModel):
+        raise ConfigError(_no_backend(config))
+
+
+def _no_backend(config: ModelConfig) -> str:
+    return (
         f"model {config.name} needs the backend '{config.backend}', "
-        "but this version can only run 'simulated' models"
+        "but this version can only run 'simulated' and 'openai' models"
     )

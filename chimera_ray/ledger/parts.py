@@ -31,6 +31,7 @@ CALL = pa.struct(
         ("cached_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
         ("reasoning_tokens", pa.int64()),
+        ("is_usage_estimated", pa.bool_()),
         ("cost_usd", pa.float64()),
         ("latency_s", pa.float64()),
         ("attempts", pa.int32()),
@@ -55,14 +56,21 @@ SCHEMA = pa.schema(
     ]
 )
 FORMAT_KEY = b"chimera_ray.format"
-FORMAT = b"1"
+FORMAT = b"2"
 """raised by hand with the schema: another version's parts are neither read nor set aside"""
 TOTALS_KEY = b"chimera_ray.totals"
 ROW_GROUP = 512
 _HALF = re.compile("[\ud800-\udfff]")
 UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError)
 """what reading a file may raise that is no part, or no longer"""
-COUNTED = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
+COUNTED = (
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "is_usage_estimated",
+    "cost_usd",
+)
 _COST = ("role", "is_replayed", *COUNTED)
 _COST_OF = attrgetter(*_COST)
 

@@ -4,12 +4,20 @@ Every other runner must leave the same ledger.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 
+from chimera_ray.backends.budget import Budget, Purse
+from chimera_ray.backends.budget import in_process as budget_in_process
+from chimera_ray.backends.gate import Exchange, in_process
+from chimera_ray.backends.limiter import Limiter
 from chimera_ray.config import Config
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Node
-from chimera_ray.runners.worker import Item, StageWorker, accepted
+from chimera_ray.model_config import OpenAIModel
+from chimera_ray.runners.reins import Reins
+from chimera_ray.runners.spending import spent_so_far
+from chimera_ray.runners.worker import Item, OpenModel, StageWorker, accepted, open_model
 
 CHUNK_ROWS = 512
 
@@ -17,13 +25,18 @@ CHUNK_ROWS = 512
 class LocalCarrier:
     """Carries rows by plain asyncio."""
 
-    def __init__(self, config: Config, run_id: str) -> None:
+    def __init__(self, config: Config, run_id: str, open_model: OpenModel = open_model) -> None:
         """Starts nothing yet."""
-        self._config, self._run_id = config, run_id
+        self._config, self._run_id, self._open_model = config, run_id, open_model
+        self._limiters: dict[str, Limiter] = {}
         self._workers: list[StageWorker] = []
 
     def carry(self, standings: Sequence[Standing]) -> None:
-        """Works off what is to be done at each stage of a segment, each row straight on."""
+        """Works off what is to be done at each stage of a segment, each row straight on.
+
+        Raises:
+            StopError: the run is to stop; what was in hand has ended or is to be done again.
+        """
         try:
             asyncio.run(self._carry(standings))
         except BaseExceptionGroup as group:
@@ -38,7 +51,10 @@ class LocalCarrier:
 
     async def _carry(self, standings: Sequence[Standing]) -> None:
         nodes: list[Node] = [standing.node for standing in standings]
-        self._workers = [StageWorker(self._config, node, self._run_id) for node in nodes]
+        reins = Reins(self._run_id, self._connect, self._purse())
+        self._workers = [
+            StageWorker(self._config, node, self._run_id, reins, self._open_model) for node in nodes
+        ]
         try:
             async with asyncio.TaskGroup() as group:
                 for place, standing in enumerate(standings):
@@ -52,7 +68,21 @@ class LocalCarrier:
         finally:
             for worker in self._workers:
                 await worker.close()
+            await reins.close()
             self._workers = []
+        reins.halt.check()
+
+    def _connect(self, model: OpenAIModel) -> Exchange:
+        limiter = self._limiters.setdefault(model.endpoint, Limiter(model.limits, time.monotonic()))
+        return in_process(limiter, time.monotonic)
+
+    def _purse(self) -> Purse | None:
+        runtime = self._config.runtime
+        if runtime.max_cost_usd is None and runtime.max_total_tokens is None:
+            return None
+        spent = spent_so_far(self._config)
+        budget = Budget(runtime.max_cost_usd, runtime.max_total_tokens, spent)
+        return Purse(budget_in_process(budget, time.monotonic), self._run_id)
 
     async def _work(self, group: asyncio.TaskGroup, place: int, items: Sequence[Item]) -> None:
         async for records in self._workers[place].work(items):

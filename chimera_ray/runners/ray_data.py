@@ -1,4 +1,4 @@
-"""Rows through stages on Ray Data: the only file that knows Ray.
+"""Rows through stages on Ray Data: with `ray_counters`, the only file that knows Ray.
 
 Every stage of a segment is a pool of actors in one streaming plan. Ray hands an actor calls of many
 rows, several at once; inside, one event loop and one set of slots serve them all, and a row that is
@@ -9,31 +9,39 @@ the ledger knows what is done, the driver looks again, and a row in hand is not 
 """
 
 import asyncio
-import logging
-import os
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray
 import ray.data
-from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.data import ActorPoolStrategy, Dataset
 
+from chimera_ray.backends.budget import Purse
+from chimera_ray.backends.halt import Halt
 from chimera_ray.config import Config
-from chimera_ray.errors import CarrierError, ChimeraError
+from chimera_ray.errors import CarrierError, StopError
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Node, rebuild_node
 from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.store import Store
+from chimera_ray.model_config import OpenAIModel
+from chimera_ray.runners.live import Live
 from chimera_ray.runners.parcels import lines, parcel, unpack
-from chimera_ray.runners.perform import StageBugError
-from chimera_ray.runners.worker import Item, StageWorker, accepted
+from chimera_ray.runners.ray_counters import (
+    start_budget,
+    start_limiter,
+    way_to_budget,
+    way_to_limiter,
+)
+from chimera_ray.runners.ray_session import cause_of, init_ray, set_context
+from chimera_ray.runners.reins import Reins
+from chimera_ray.runners.worker import Item, StageWorker, accepted, open_model
 
 T = TypeVar("T")
 CHUNK_ROWS = 500
@@ -47,13 +55,6 @@ SHIP_S = 0.02
 STALE_DAYS = 14
 MAX_BIRTHS = 5
 """of one actor in one plan"""
-QUIET = {
-    "ray._private.authentication.authentication_token_setup": logging.ERROR,
-    "ray.data._internal.progress": logging.ERROR,
-    "ray.data._internal.execution": logging.CRITICAL,
-    "ray.data.exceptions": logging.CRITICAL + 1,
-}
-"""loggers whose news this file tells itself, in one line"""
 
 
 class RayCarrier:
@@ -63,56 +64,60 @@ class RayCarrier:
         """Starts nothing yet."""
         self._config, self._run_id = config, run_id
         self._store = Store(config.output_dir)
-        self._todo, self._live = f"runs/.todo/{run_id}", live_folder(run_id)
+        self._todo, self._live = f"runs/.todo/{run_id}", Live(self._store, run_id)
         self._is_ours = False
+        self._counters: list[object] = []
 
     def carry(self, standings: Sequence[Standing]) -> None:
         """Works off what is to be done at each stage of a segment, in one streaming plan.
 
         Raises:
+            StopError: the run is to stop; what was in hand has ended or is to be done again.
             ChimeraError: what a stage's actor raised, or that Ray itself gave up.
         """
         self._start()
+        for role in {role for standing in standings for role in standing.node.roles}:
+            model = self._config.models.of(role)
+            if isinstance(model, OpenAIModel):
+                start_limiter(model)  # from here, so that it lives where the driver does
         try:
             plan = self._plan(standings)
             for bundle in plan.iter_internal_ref_bundles():
                 del bundle  # receipts: what counts is in the ledger
-        except PartLostError:
+            if (reason := self._live.halt()) is not None:
+                raise reason
+        except (PartLostError, StopError):
             raise
         except Exception as exc:  # (Ray wraps whatever an actor raised in errors of its own)
-            raise _cause(exc) from exc
+            raise cause_of(exc) from exc
         finally:
-            for folder in (self._todo, self._live):
-                self._store.delete_folder(folder)
+            self._sweep()
 
     def in_flight(self) -> dict[str, int]:
         """Stage → rows that are being worked on, as of the actors' last word."""
-        counts: dict[str, int] = {}
-        for name in self._store.names(self._live):
-            if name.startswith("."):  # being written
-                continue
-            stage = name.rsplit("-", 1)[0]
-            with suppress(OSError, ValueError):
-                told = int(self._store.read_text(f"{self._live}/{name}"))
-                counts[stage] = counts.get(stage, 0) + told
-        return counts
+        return self._live.in_flight()
 
     def close(self) -> None:
         """Ends the Ray that this carrier started; leaves a cluster as it is."""
         if self._is_ours:
             ray.shutdown()
-        for folder in (self._todo, self._live):
-            self._store.delete_folder(folder)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        self._store.delete_folder(self._todo)
+        self._live.delete()
 
     def _start(self) -> None:
         runtime = self._config.runtime
         if not ray.is_initialized():
             self._is_ours = True
             try:
-                _init_ray(runtime.kind, runtime.ray_address, runtime.num_cpus)
+                init_ray(runtime.kind, runtime.ray_address, runtime.num_cpus)
             except (ConnectionError, ray.exceptions.RayError, RuntimeError) as exc:
                 raise CarrierError(f"Ray did not start: {exc}") from exc
-        _set_context()
+            if runtime.max_cost_usd is not None or runtime.max_total_tokens is not None:
+                self._counters.append(start_budget(self._config, self._run_id))
+        set_context()
         for kind in ("runs/.todo", "runs/.live"):  # left by runs that were killed long ago
             for name in self._store.names(kind):
                 if name < _days_ago(STALE_DAYS):
@@ -226,16 +231,16 @@ class StageActor:
         self._store = Store(config.output_dir)
         self._names = [name for name, _, _ in nodes]
         context = ray.get_runtime_context()
-        self._live = f"{live_folder(run_id)}/{{}}-{context.get_actor_id()}"
+        self._id, self._live = context.get_actor_id(), Live(self._store, run_id)
         self._is_reborn = context.was_current_actor_reconstructed
-        self._require_few_births(f"{live_folder(run_id)}/.births-{context.get_actor_id()}")
+        self._require_few_births()
         self._calls: list[_Call] = []
         self._ready: deque[Item] = deque()
         self._is_shipping = False
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name=nodes[-1][0], daemon=True).start()
         rebuilt = [rebuild_node(config, *node) for node in nodes]
-        self._workers = self._run(_open(config, rebuilt, run_id)).result()
+        self._workers, self._halt = self._run(_open(config, rebuilt, run_id, self._id)).result()
         self._run(self._tell())
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
@@ -251,18 +256,17 @@ class StageActor:
                 raise group
             yield parcel(lines(group))
 
-    def _require_few_births(self, path: str) -> None:
+    def _require_few_births(self) -> None:
         """Ends the plan when this actor keeps dying: Ray alone would go on for ever, unseen.
 
         The driver then looks again, and ends the run if nothing was brought forward.
         """
-        count = int(self._store.read_text(path)) if self._store.exists(path) else 0
+        count = self._live.count_birth(self._id)
         if count >= MAX_BIRTHS:
             raise CarrierError(
                 f"an actor of {', '.join(self._names)} died {count} times: perhaps one row kills "
                 "it, or it has too little memory"
             )
-        self._store.write_text(path, str(count + 1))
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -310,6 +314,7 @@ class StageActor:
         return sorted(self._calls, key=lambda c: (c.num_sent >= MOST_BLOCKS, c.outbox.qsize()))
 
     async def _tell(self) -> None:
+        """Keeps the driver's display and the other actors informed, and hears whether to stop."""
         told = dict.fromkeys(self._names, 0)
         while True:
             await asyncio.sleep(1)
@@ -317,77 +322,27 @@ class StageActor:
                 name, count = worker.node.name, worker.num_in_flight
                 if told[name] != count:
                     told[name] = count
-                    path = self._live.format(name)
-                    await asyncio.to_thread(self._store.write_text, path, str(count))
+                    await asyncio.to_thread(self._live.tell_in_flight, name, self._id, count)
+            if self._halt.reason is None:
+                reason = await asyncio.to_thread(self._live.halt)
+                if reason is not None:
+                    self._halt.stop(reason)
 
 
-async def _open(config: Config, nodes: Sequence[Node], run_id: str) -> list[StageWorker]:
-    return [StageWorker(config, node, run_id) for node in nodes]
+async def _open(
+    config: Config, nodes: Sequence[Node], run_id: str, actor: str
+) -> tuple[list[StageWorker], Halt]:
+    """Opens the stages of an actor, under the run's budget and the endpoints' limiters."""
+    runtime = config.runtime
+    has_cap = runtime.max_cost_usd is not None or runtime.max_total_tokens is not None
+    purse = Purse(way_to_budget(run_id), actor) if has_cap else None
+    reins = Reins(actor, way_to_limiter, purse)
+    live = Live(Store(config.output_dir), run_id)
+    reins.halt.listen(lambda reason: live.tell_halt(actor, reason))
+    workers = [StageWorker(config, node, run_id, reins, open_model) for node in nodes]
+    return workers, reins.halt
 
 
 def _days_ago(days: int) -> str:
     """A time, as an execution's id begins with it."""
     return time.strftime("%Y%m%dT%H%M%S", time.gmtime(time.time() - days * 86_400))
-
-
-def live_folder(run_id: str) -> str:
-    """An execution's id → where its actors say what is in flight, for the display alone."""
-    return f"runs/.live/{run_id}"
-
-
-def _init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
-    for name, level in QUIET.items():
-        logging.getLogger(name).setLevel(level)
-    if kind == "cluster":
-        ray.init(address=address or "auto", log_to_driver=False, logging_level=logging.WARNING)
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its notes are for Ray's developers
-    ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
-
-
-def _set_context() -> None:
-    context = DataContext.get_current()
-    context.target_max_block_size = 1  # a block closes, and leaves, at every parcel
-    context.execution_options.preserve_order = False
-    context.execution_no_progress_timeout_s = -1  # a trajectory may take longer than any default
-    context.enable_progress_bars = False
-    context.enable_operator_progress_bars = False
-    context.print_on_execution_start = False
-    context.enable_auto_log_stats = False
-    context.memory_usage_poll_interval_s = None
-    context.issue_detectors_config.detectors = []  # a long row is no hanging task here
-    context.max_consecutive_actor_init_deaths = 3
-
-
-def _cause(exc: BaseException) -> BaseException:
-    """What came out of a plan → what an actor raised; else Ray's own trouble, as a `CarrierError`.
-
-    An `AssertionError` is Ray's: its streaming executor ends by one when a retried call gives fewer
-    blocks than the call that died.
-
-    After a `CarrierError` the driver looks again and carries what is left, as long as each pass
-    brings something forward.
-    """
-    seen: BaseException | None = exc
-    bug: BaseException | None = None
-    while seen is not None:
-        if isinstance(seen, ray.exceptions.RayTaskError) and isinstance(seen.cause, Exception):
-            seen = seen.cause
-            continue
-        if isinstance(seen, ChimeraError | StageBugError):
-            return seen
-        is_rays = type(seen).__module__.split(".")[0] == "ray"
-        if not is_rays and not isinstance(seen, OSError | AssertionError):
-            bug = seen
-        seen = seen.__cause__
-    if bug is not None:
-        return bug
-    text = str(exc).strip().splitlines()
-    return CarrierError(f"Ray gave up: {text[-1] if text else type(exc).__name__}")

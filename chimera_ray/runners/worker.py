@@ -1,36 +1,54 @@
-"""One stage at work inside one event loop: slots, models, ledger; it knows not what feeds it."""
+"""One stage at work inside one event loop: slots, models, ledger; it knows not what feeds it.
+
+When the run is to stop, nothing new starts; rows in hand end if they still can, and the others have
+no record: they are to be done by the next run.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from chimera_ray.backends import build_model
+from chimera_ray.backends.budget import Metered
+from chimera_ray.backends.halt import Halt
+from chimera_ray.backends.limits import SLOT
 from chimera_ray.config import Config
+from chimera_ray.errors import BudgetError, StopError
 from chimera_ray.graph import Node
 from chimera_ray.ledger.index import FAILED, NONE, OPEN, Index, PartLostError
 from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.writer import Writer
 from chimera_ray.llm import Model
+from chimera_ray.model_config import ModelConfig
 from chimera_ray.runners.perform import perform
+from chimera_ray.runners.reins import Reins
+from chimera_ray.runners.slots import Slots
 from chimera_ray.schemas import Call, Record, work_id
 
 Item = tuple[str, str]
 """a row's id and its JSON"""
+OpenModel = Callable[[ModelConfig, Reins, int], Model]
+"""a model's configuration, what holds it back, its connections at most → the model"""
 
 
 class StageWorker:
     """One stage's slots: the moment that a row ends, the next one starts, whoever waits for it."""
 
-    def __init__(self, config: Config, node: Node, run_id: str) -> None:
+    def __init__(
+        self, config: Config, node: Node, run_id: str, reins: Reins, open_model: OpenModel
+    ) -> None:
         """Made inside the event loop that it works in; opens the models and reads the ledger."""
-        self.node, self._run_id = node, run_id
+        self.node, self._run_id, self._halt = node, run_id, reins.halt
         store = Store(config.output_dir)
-        self._models = _open_models(config, node)
+        num_slots = config.runtime.pool_of(node.name).max_in_flight
+        self._models = _open_models(config, node, reins, num_slots, open_model)
         self._index = Index(store, node.folder, run_id)
         self._writer = Writer(store, node.folder, config.runtime.flush_s)
-        self._slots = asyncio.Semaphore(config.runtime.pool_of(node.name).max_in_flight)
-        self._under_way: dict[str, asyncio.Task[Record]] = {}
+        self._slots = Slots(num_slots)
+        self._under_way: dict[str, asyncio.Task[Record | None]] = {}
+        self._grace_s = config.runtime.stop_grace_s
+        self._reaper = asyncio.create_task(self._reap())
         self.num_in_flight = 0
 
     async def work(self, items: Sequence[Item]) -> AsyncIterator[list[Record]]:
@@ -44,7 +62,7 @@ class StageWorker:
         done, earlier = self._ask_ledger(items)
         if done:
             yield list(done.values())
-        ended: asyncio.Queue[asyncio.Task[Record]] = asyncio.Queue()
+        ended: asyncio.Queue[asyncio.Task[Record | None]] = asyncio.Queue()
         left = {name: text for name, text in items if name not in done}
         shared = [self._under_way[name] for name in left if name in self._under_way]
         own = [
@@ -58,38 +76,60 @@ class StageWorker:
         num_left = len(tasks)
         try:
             while num_left:
-                group = [(await ended.get()).result()]
+                group = [await ended.get()]
                 while not ended.empty():
-                    group.append(ended.get_nowait().result())
+                    group.append(ended.get_nowait())
                 num_left -= len(group)
-                yield group
+                records = [record for task in group if (record := _result_of(task, self._halt))]
+                if records:
+                    yield records
         finally:
             for task in own:
                 task.cancel()
+        if self._halt.reason is not None:
+            await self._writer.close()  # replies of rows that did not end; nobody comes after this
 
     async def close(self) -> None:
         """Waits for what is being written, and gives back the models' connections."""
+        self._reaper.cancel()
         await self._writer.close()
         for model in set(self._models.values()):
             await model.close()
 
-    def _start(self, item: Item, earlier: Sequence[Call]) -> asyncio.Task[Record]:
+    def _start(self, item: Item, earlier: Sequence[Call]) -> asyncio.Task[Record | None]:
         task = asyncio.create_task(self._do(item, earlier))
         self._under_way[item[0]] = task
         task.add_done_callback(lambda _: self._under_way.pop(item[0]))
         return task
 
-    async def _do(self, item: Item, earlier: Sequence[Call]) -> Record:
-        async with self._slots:
+    async def _do(self, item: Item, earlier: Sequence[Call]) -> Record | None:
+        async with self._slots.take() as slot:
+            if self._halt.reason is not None:
+                return None
+            SLOT.set(slot)
             self.num_in_flight += 1
             try:
                 record = await perform(
                     self.node, *item, self._models, earlier, self._run_id, self._writer.note
                 )
+            except StopError as exc:
+                self._halt.stop(exc)
+                return None
             finally:
                 self.num_in_flight -= 1
         await self._writer.append(record)
         return record
+
+    async def _reap(self) -> None:
+        """Gives up what is still in flight a while after an endpoint has refused for good.
+
+        At the budget's cap nothing is given up: it is paid for, and ends in its own time.
+        """
+        reason = await self._halt.wait()
+        if not isinstance(reason, BudgetError):
+            await asyncio.sleep(self._grace_s)
+            for task in self._under_way.values():
+                task.cancel()
 
     def _ask_ledger(
         self, items: Sequence[Item]
@@ -114,13 +154,30 @@ class StageWorker:
         return done, earlier
 
 
-def _open_models(config: Config, node: Node) -> Mapping[str, Model]:
+def _open_models(
+    config: Config, node: Node, reins: Reins, num_slots: int, open_model: OpenModel
+) -> Mapping[str, Model]:
     """One model for each role; roles that are bound to equal models share one."""
     opened: dict[str, Model] = {}
     for role in node.roles:
         bound = config.models.of(role)
-        opened.setdefault(bound.model_dump_json(), build_model(bound))
+        key = bound.model_dump_json()
+        if key not in opened:
+            model = open_model(bound, reins, num_slots * len(node.roles))
+            opened[key] = Metered(model, reins.halt, reins.purse)
     return {role: opened[config.models.of(role).model_dump_json()] for role in node.roles}
+
+
+def open_model(config: ModelConfig, reins: Reins, max_connections: int) -> Model:
+    """A model's configuration → the model, held back as this process is."""
+    return build_model(config, reins.gate, reins.halt, max_connections)
+
+
+def _result_of(task: asyncio.Task[Record | None], halt: Halt) -> Record | None:
+    """An ended task → its record; none, if the run was stopped before it had one."""
+    if task.cancelled() and halt.reason is not None:
+        return None
+    return task.result()
 
 
 def accepted(records: Iterable[Record]) -> list[Item]:

@@ -14,19 +14,22 @@ MAX_FUNCTION_LINES = 60
 MAX_JOB_LINES = 60
 
 LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
-    (frozenset({"build", "report", "progress", "status"}),),
-    (frozenset({"drive", "publish", "audit", "account"}),),
+    (frozenset({"build", "report", "report_plan", "progress", "status"}),),
+    (
+        frozenset({"drive", "publish", "audit", "account"})
+        | {"plan", "plan_sample", "plan_time", "plan_estimate"},
+    ),
     (frozenset({"runners"}),),
     (frozenset({"frontier"}),),
     (frozenset({"graph"}),),
     (frozenset({"stage", "stages"}), frozenset({"backends"}), frozenset({"ledger"})),
     (frozenset({"prompts", "parsing", "metrics", "benchmarks"}),),
-    (frozenset({"schemas", "llm", "config", "model_config", "errors"}),),
+    (frozenset({"schemas", "llm", "config", "model_config", "plan_config", "errors"}),),
 )
 """top to bottom; the groups of one layer never import one another"""
 
 HOMES = {
-    "ray": ("chimera_ray/runners/ray_data.py",),
+    "ray": ("chimera_ray/runners/ray_",),
     "hydra": ("jobs/",),
     "omegaconf": ("jobs/",),
     "openai": ("chimera_ray/backends/",),
@@ -35,7 +38,10 @@ HOMES = {
     "reasoning_gym": ("chimera_ray/backends/",),
     "sympy": ("chimera_ray/metrics/",),
     "math_verify": ("chimera_ray/metrics/",),
-    "rich": ("chimera_ray/report.py", "chimera_ray/progress.py", "chimera_ray/status.py", "jobs/"),
+    "rich": (
+        *(f"chimera_ray/{name}.py" for name in ("report", "report_plan", "progress", "status")),
+        "jobs/",
+    ),
 }
 """the only places that may import a package"""
 

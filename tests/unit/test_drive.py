@@ -17,6 +17,7 @@ from fakes import ScriptedModel
 from runs import STAGES, Run, config_of, identity, payloads_of, records_of
 
 from chimera_ray.account import Account, RoleAccount
+from chimera_ray.backends.gate import Exchange
 from chimera_ray.build import preview
 from chimera_ray.config import Config
 from chimera_ray.drive import RunError, drive
@@ -28,9 +29,11 @@ from chimera_ray.ledger.index import ACCEPTED, FAILED
 from chimera_ray.ledger.parts import is_part, part_name, to_records, write_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Reply
+from chimera_ray.model_config import OpenAIModel
 from chimera_ray.runners.local import LocalCarrier
 from chimera_ray.runners.perform import StageBugError, perform
-from chimera_ray.runners.worker import Item, StageWorker
+from chimera_ray.runners.reins import Reins
+from chimera_ray.runners.worker import Item, StageWorker, open_model
 from chimera_ray.schemas import Call, Draft, Record, Topic
 from chimera_ray.stage import Fold, Models, Params, Reject, fold, stage
 
@@ -535,6 +538,10 @@ def test_run_of_a_stage_with_a_bug_stops_and_names_it(tmp_path: Path, broken: An
 # ---- the worker -----------------------------------------------------------------------------
 
 
+def _no_endpoint(model: OpenAIModel) -> Exchange:
+    raise AssertionError(f"{model.name} is no remote model")
+
+
 def test_worker_given_the_same_row_twice_at_once_pays_once(
     undisturbed: Run, tmp_path: Path
 ) -> None:
@@ -546,7 +553,8 @@ def test_worker_given_the_same_row_twice_at_once_pays_once(
     ]
 
     async def work() -> list[list[str]]:
-        worker = StageWorker(config, node, "run")
+        reins = Reins("test", _no_endpoint, None)
+        worker = StageWorker(config, node, "run", reins, open_model)
 
         async def one(given: Sequence[Item]) -> list[str]:
             return [r.work_id async for group in worker.work(given) for r in group]

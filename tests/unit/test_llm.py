@@ -139,6 +139,7 @@ def test_ask_usable_reply_is_parsed_and_recorded_whole() -> None:
         cached_tokens=4,
         output_tokens=20,
         reasoning_tokens=15,
+        is_usage_estimated=False,
         cost_usd=0.02,
         latency_s=0.0,
         attempts=2,

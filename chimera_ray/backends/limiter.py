@@ -1,0 +1,417 @@
+"""What an endpoint takes from the whole cluster: one `Limiter` per endpoint says who may start.
+
+A state machine that is told the time: knows nothing about Ray, asyncio or HTTP. Limits come from the
+configuration, from the endpoint's headers, or from the share (never the mere fact) of its 429s.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from chimera_ray.model_config import Limits
+
+SAFETY = 0.98
+"""of a known limit is used: the server's clock is not ours"""
+BURST_S = 1.0
+"""of a known limit may be saved up"""
+FIRST_WINDOW = 64
+"""calls in flight at an endpoint of which nothing is known; one more for each that ends well"""
+DEAD_S, LATE_S = 15.0, 0.5
+"""silence after which a holder's calls are over; after which the others need not wait for its turn"""
+LEAD = 4
+"""calls that a holder may be granted ahead of its turn"""
+MAX_PAUSE_S = 60.0
+REPORT_S, SOON_S, LONG_S = 0.25, 0.1, 5.0
+"""until the next report: of who may start freely; where any moment may make room; at most"""
+RESTART_S = 6.0
+"""within which every living holder has found a new limiter"""
+FREE_SHARE, PACED_SHARE = 0.05, 0.02
+"""of 429s that mean a limit: when none has been met yet, when one has"""
+MAX_STRAY_SHARE = 0.3
+MIN_RATE = 0.1
+"""calls a second, whatever the 429s say"""
+RETURN_S, PROBE = 8.0, 2e-6
+"""back to the last good rate in so long; then beyond it by this times the seconds cubed"""
+SETTLE_S = 0.5
+"""after a cut, until the outcomes tell of the new rate"""
+FEW_CALLS, MANY_CALLS = 20, 100
+"""calls that an epoch needs; that it needs after a cut, to tell whether the 429s are strays"""
+FORGET_S = 600.0
+
+
+class Learnt(NamedTuple):
+    """What an answer's headers said: limits per minute, what is left of them, until when."""
+
+    limit_requests: float | None = None
+    limit_tokens: float | None = None
+    remaining_requests: float | None = None
+    remaining_tokens: float | None = None
+    reset_requests_s: float | None = None
+    reset_tokens_s: float | None = None
+
+
+class Report(NamedTuple):
+    """What one process ("holder") tells and asks, since its last report."""
+
+    holder: str
+    wanted: tuple[int, ...] = ()
+    """estimated tokens of each call that waits to start, oldest first"""
+    in_flight: int = 0
+    """calls granted to this holder that have not ended"""
+    num_ok: int = 0
+    """attempts that ended with anything but a 429"""
+    num_limited: int = 0
+    """attempts that ended with a 429"""
+    tokens_over: int = 0
+    """actual less estimated tokens of the attempts that ended"""
+    pause_s: float = 0.0
+    """longest Retry-After; 0: none"""
+    learnt: Learnt | None = None
+
+
+class Grant(NamedTuple):
+    """What the limiter answers."""
+
+    num_calls: int
+    """so many of the wanted calls, from the first on, may start"""
+    again_in_s: float
+    """when to ask again for the others"""
+    is_open: bool
+    """until the next report, calls may start without asking"""
+
+
+@dataclass(slots=True)
+class _Holder:
+    heard: float
+    due: float
+    told: int = 0
+    """in flight, as last reported"""
+    granted: int = 0
+    """since then"""
+    waiting: int = 0
+    turn: float = 0.0
+    """calls it was granted, as parts of what it wanted: those who wait keep level"""
+
+
+class _Bucket:
+    """Calls or tokens that may start now: empty at first, refilled all the time, may be in debt."""
+
+    def __init__(self, now: float) -> None:
+        self.rate: float | None = None
+        self.level = self._left = self.largest = 0.0
+        self.filled = self.held_until = now
+
+    @property
+    def capacity(self) -> float:
+        return max(1.0, self.largest, (self.rate or 0.0) * BURST_S)
+
+    def fill(self, rate: float | None, now: float) -> None:
+        """Refills until now at the rate that held, and goes on at another."""
+        gain = (self.rate or 0.0) * max(0.0, now - self.filled)
+        # What was given back may exceed the capacity, but does not stay.
+        self.level = min(self.level + gain, max(self.capacity, self.level - gain))
+        self.level = 0.0 if self.rate is None else self.level
+        self.filled, self.rate = max(self.filled, now), rate
+
+    def hold(self, left: float | None, until_s: float | None, now: float) -> None:
+        """Lets only so much go until the endpoint's own count begins anew."""
+        if left is not None and until_s is not None:
+            self._left, self.held_until = left, now + min(until_s, MAX_PAUSE_S)
+
+    def take(self, amount: float) -> None:
+        self.level, self._left = self.level - amount, self._left - amount
+
+    def wait_s(self, spent: float, amount: float, need: float, now: float) -> float:
+        """Seconds until `amount` may go after `spent`, given that `need` of it must be there."""
+        is_held = now < self.held_until and self._left - spent < amount
+        held_s = self.held_until - now if is_held else 0.0
+        if self.rate is None:
+            return held_s
+        short = need - (self.level - spent)
+        return max(held_s, short / self.rate if short > 1e-9 else 0.0)
+
+
+class _Epoch(NamedTuple):
+    took_s: float
+    started: int
+    limited: int
+
+    @property
+    def share(self) -> float:
+        return self.limited / self.started
+
+
+class _Pace:
+    """The rate that 429s taught: cut to what the endpoint took, then back, then slowly beyond.
+
+    429s that stay as frequent at lower rates are strays: they are no reason to go slower.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.window = float(FIRST_WINDOW)
+        self._good: float | None = None
+        self._low = self._grown_s = self._stray = 0.0
+        self._since = self._grown_at = self._cut_at = now
+        self._started = self._limited = 0
+        self._recent_started = self._recent_limited = 0.0
+        self._probe = PROBE
+        self._series: list[_Epoch] = []
+        self._before: tuple[float | None, float, float] = (None, 0.0, 0.0)
+        self._usual_rate = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Calls per second; None: no limit is known."""
+        if self._good is None:
+            return None
+        beyond_s = self._grown_s - RETURN_S
+        if beyond_s < 0:
+            return self._good * (self._low / self._good) ** (-beyond_s / RETURN_S)
+        return self._good * (1 + self._probe * beyond_s**3)
+
+    def grow(self, now: float, is_short: bool) -> None:
+        """Time passes: the rate grows while it holds someone back, and until it is good again."""
+        if is_short or self._grown_s < RETURN_S:
+            self._grown_s += max(0.0, now - self._grown_at)
+        self._grown_at = max(self._grown_at, now)
+
+    def count(self, started: int, limited: int, now: float) -> bool:
+        """Calls that started and 429s → whether most of the last calls got one: a storm."""
+        if now < self._since:
+            return False  # these began before the cut
+        self._started += started
+        self._limited += limited
+        recent = max(self._recent_started + started, self._recent_limited + limited)
+        keep = min(1.0, 20 / recent) if recent else 1.0
+        self._recent_started = keep * (self._recent_started + started)
+        self._recent_limited = keep * (self._recent_limited + limited)
+        return self._recent_limited > max(8.0, 0.5 * recent * keep)
+
+    def pause(self, now: float, until: float) -> None:
+        """A storm: a trickle at first when it is over, and nothing counts before."""
+        took_s = max(now - self._since, 1.0)
+        accepted = max(0.0, self._started - self._limited) / took_s
+        if self._good is None:
+            self._good = max(self._usual_rate, accepted, MIN_RATE)
+        elif accepted:
+            self._good = max(min(accepted, self._good), self._good / 2, MIN_RATE)
+        self._cut(self._trickle(), now)
+        self._since = self._grown_at = until
+        self._series.clear()
+
+    def judge(self, now: float) -> None:
+        """At the end of an epoch: another rate."""
+        took_s = now - self._since
+        epoch = _Epoch(took_s, max(self._started, self._limited, 1), self._limited)
+        is_clear = epoch.limited > 4 and epoch.share > 0.5
+        few = MANY_CALLS if self._series else FEW_CALLS
+        usual = self._stray + (FREE_SHARE if self._good is None else PACED_SHARE)
+        expected = usual * epoch.started
+        is_bad = epoch.limited > max(2.0, expected + 3 * math.sqrt(expected))
+        if took_s < 1 or (epoch.started < few and took_s < MAX_PAUSE_S and not is_clear):
+            return
+        self._started = self._limited = 0
+        self._since = now
+        if is_bad:
+            self._slow_down(epoch, now)
+        else:
+            self._go_on(epoch, now)
+
+    def _go_on(self, epoch: _Epoch, now: float) -> None:
+        rate, per_s = self.rate, epoch.started / epoch.took_s
+        weight = epoch.started / (epoch.started + 200) if self._stray else 0.0
+        self._stray = min(self._stray + weight * (epoch.share - self._stray), MAX_STRAY_SHARE)
+        self._series.clear()
+        if rate is None:
+            self._usual_rate = per_s
+        elif now - self._cut_at > FORGET_S and per_s < rate / 2:
+            self._good, self.window = None, float(FIRST_WINDOW)
+
+    def _slow_down(self, epoch: _Epoch, now: float) -> None:
+        if epoch.share > MAX_STRAY_SHARE:
+            self._series.clear()
+        else:
+            if not self._series:
+                self._before = (self._good, self._low, self._grown_s)
+            self._series.append(epoch)
+        if len(self._series) == 3:  # twice cut to what was accepted, and as many 429s as ever
+            self._stray = (self._series[1].share + epoch.share) / 2
+            self._good, self._low, self._grown_s = self._before
+            self._series.clear()
+        elif epoch.limited == epoch.started:
+            self._cut(self._trickle(), now)  # it is down, which says nothing of its limit
+        else:
+            accepted = max(epoch.started - epoch.limited, epoch.started / 2) / epoch.took_s
+            # A limit that is where it was last time is looked for less often.
+            is_same = self._good is not None and abs(accepted - self._good) < 0.25 * self._good
+            self._probe = max(self._probe / 2, PROBE / 32) if is_same else PROBE
+            self._good = max(accepted, MIN_RATE)
+            self._cut(0.9 * self._good, now)
+        self._since = now + SETTLE_S
+
+    def _trickle(self) -> float:
+        good = self._good = self._good or max(self._usual_rate, MIN_RATE)
+        return max(good / 32, min(good / 2, 1.0))
+
+    def _cut(self, low: float, now: float) -> None:
+        self._low, self._grown_s = max(low, MIN_RATE), 0.0
+        self._started = self._limited = 0
+        self._recent_started = self._recent_limited = 0.0
+        self._cut_at = self._grown_at = now
+
+
+class Limiter:
+    """Reports in, grants out: one for each endpoint, for the whole cluster."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        """Nothing is saved up: a limiter that was restarted grants no second burst.
+
+        Args:
+            limits: what is configured.
+            now: seconds of a clock that never goes back.
+        """
+        self._limits = limits
+        self._calls, self._tokens, self._pace = _Bucket(now), _Bucket(now), _Pace(now)
+        self._holders: dict[str, _Holder] = {}
+        self._began = self._heard = self._asked_until = self._paused_until = now
+        self._limit_requests: float | None = None
+        self._limit_tokens: float | None = None
+        self._is_short = False
+
+    def idle_s(self, now: float) -> float:
+        """Seconds since anyone reported."""
+        return now - self._heard
+
+    def exchange(self, report: Report, now: float) -> Grant:
+        """A holder's report → what it may start, and when to report again."""
+        now = self._heard = max(now, self._heard)
+        me, started = self._listen(report, now)
+        self._pace.grow(now, self._is_short)
+        if self._limits.is_adaptive:
+            self._learn(report, started, now)
+        self._tokens.largest = float(max(report.wanted, default=0))
+        if now >= self._paused_until:
+            self._calls.take(max(0, started - me.granted))
+        self._refill(now)
+        self._tokens.take(report.tokens_over)
+        me.granted = 0
+        if now < self._paused_until:
+            grant = Grant(0, self._paused_until - now, False)
+        elif self._is_open(now, len(report.wanted) + sum(h.waiting for h in self._others(me))):
+            grant = Grant(len(report.wanted), REPORT_S, True)
+        else:
+            grant = self._grant(report.wanted, me, now)
+        grant = grant._replace(again_in_s=min(grant.again_in_s, LONG_S))
+        me.granted, me.waiting = grant.num_calls, len(report.wanted) - grant.num_calls
+        me.due = now + grant.again_in_s
+        return grant
+
+    def _listen(self, report: Report, now: float) -> tuple[_Holder, int]:
+        """A report → its holder, and how many calls it started since its last one."""
+        dead = [name for name, h in self._holders.items() if now - h.heard > DEAD_S]
+        for name in dead:
+            del self._holders[name]
+        me = self._holders.get(report.holder)
+        num_ended = report.num_ok + report.num_limited
+        if me is None:
+            me = self._holders[report.holder] = _Holder(now, now, report.in_flight)
+            started = num_ended
+            if report.in_flight and self._limits.max_in_flight is not None:
+                # It knew an earlier limiter: there may be others, whose calls are not yet told.
+                self._paused_until = max(self._paused_until, self._began + RESTART_S)
+        else:
+            started = max(0, report.in_flight - me.told + num_ended)
+        me.heard, me.told = now, report.in_flight
+        return me, started
+
+    def _learn(self, report: Report, started: int, now: float) -> None:
+        learnt = report.learnt
+        if learnt is not None:
+            self._limit_requests = learnt.limit_requests or self._limit_requests
+            self._limit_tokens = learnt.limit_tokens or self._limit_tokens
+            self._calls.hold(learnt.remaining_requests, learnt.reset_requests_s, now)
+            self._tokens.hold(learnt.remaining_tokens, learnt.reset_tokens_s, now)
+        pause_s = min(report.pause_s, MAX_PAUSE_S)
+        self._asked_until = max(self._asked_until, now + pause_s)
+        self._pace.window += report.num_ok
+        if self._pace.count(started, report.num_limited, now):
+            asked_s = self._asked_until - now
+            self._paused_until = now + (asked_s if asked_s > 0 else 1.0)
+            self._pace.pause(now, self._paused_until)
+            self._calls.level, self._calls.filled = 0.0, self._paused_until
+        self._pace.judge(now)
+
+    def _refill(self, now: float) -> None:
+        config = self._limits
+        rpm = [config.requests_per_minute, self._limit_requests]
+        tpm = [config.tokens_per_minute, self._limit_tokens]
+        known = [SAFETY / 60 * limit for limit in rpm if limit is not None]
+        paced = [] if self._pace.rate is None else [self._pace.rate]
+        self._calls.fill(min(known + paced, default=None), now)
+        self._tokens.fill(min((SAFETY / 60 * n for n in tpm if n is not None), default=None), now)
+
+    def _others(self, me: _Holder) -> list[_Holder]:
+        return [holder for holder in self._holders.values() if holder is not me]
+
+    def _in_flight(self) -> int:
+        return sum(holder.told + holder.granted for holder in self._holders.values())
+
+    def _is_unknown(self) -> bool:
+        return self._calls.rate is None and self._tokens.rate is None
+
+    def _is_open(self, now: float, num_waiting: int) -> bool:
+        is_held = now < max(self._calls.held_until, self._tokens.held_until)
+        if not self._is_unknown() or self._limits.max_in_flight is not None or is_held:
+            return False
+        busy = self._in_flight() + num_waiting
+        return not self._limits.is_adaptive or self._pace.window >= max(4 * FIRST_WINDOW, 2 * busy)
+
+    def _room(self) -> float:
+        window = self._pace.window if self._is_unknown() and self._limits.is_adaptive else math.inf
+        most = self._limits.max_in_flight
+        return min(window, math.inf if most is None else most) - self._in_flight()
+
+    def _grant(self, wanted: tuple[int, ...], me: _Holder, now: float) -> Grant:
+        room = self._room()
+        num, spent = 0, 0
+        for tokens in wanted:
+            if num >= room or self._wait_s(num, spent, tokens, now) > 0:
+                break
+            num, spent = num + 1, spent + tokens
+        num_fair = self._fair(num, wanted, me, room, now)
+        spent = sum(wanted[:num_fair])
+        self._calls.take(num_fair)
+        self._tokens.take(spent)
+        me.turn += num_fair / max(1, len(wanted))
+        if num_fair == len(wanted):
+            self._is_short = False
+            return Grant(num_fair, LONG_S, False)
+        wait_s = self._wait_s(0, 0, wanted[num_fair], now)
+        self._is_short = room > num and self._calls.level < max(1.0, self._calls.capacity / 2)
+        # Many holders ask less often each, so that the limiter keeps up with all of them.
+        least_s = 0.02 + 0.002 * len(self._holders)
+        wait_s = max(min(wait_s, 1.0), SOON_S if num >= room else 0.0, least_s)
+        return Grant(num_fair, wait_s, False)
+
+    def _wait_s(self, num: int, spent: int, tokens: int, now: float) -> float:
+        # A call larger than the bucket starts all the same, and leaves a debt.
+        need = min(float(tokens), self._tokens.capacity / 2)
+        return max(
+            self._calls.wait_s(num, 1.0, 1.0, now), self._tokens.wait_s(spent, tokens, need, now)
+        )
+
+    def _fair(self, num: int, wanted: tuple[int, ...], me: _Holder, room: float, now: float) -> int:
+        """So many calls could start → how many of them are this holder's turn."""
+        rivals = [h for h in self._others(me) if h.waiting and now <= h.due + LATE_S]
+        if not num or not rivals:
+            return num
+        behind = min(holder.turn for holder in rivals)
+        if not me.waiting:
+            me.turn = max(me.turn, behind)
+        supply = room if self._calls.rate is None else min(room, self._calls.level)
+        if self._tokens.rate is not None:
+            supply = min(supply, self._tokens.level * len(wanted) / max(1, sum(wanted)))
+        part = max(supply, num) * len(wanted)
+        part /= len(wanted) + sum(holder.waiting for holder in rivals)
+        ahead = (me.turn - behind) * len(wanted)
+        return min(num, max(int(part - ahead + 1e-9), 1 if ahead < LEAD else 0))

@@ -1,0 +1,215 @@
+"""Any OpenAI-compatible endpoint, through the official SDK: one request → one reply or one error.
+
+The SDK's own retries are off: `limits.persist` decides. It asks for the raw response, since parsing
+that into the SDK's types costs as much CPU as all the rest together.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import httpx2
+import openai
+
+from chimera_ray.backends.forecast import Forecast
+from chimera_ray.backends.gate import Gate
+from chimera_ray.backends.halt import Halt
+from chimera_ray.backends.limiter import Learnt
+from chimera_ray.backends.limits import persist
+from chimera_ray.backends.openai_errors import refused_field, translated
+from chimera_ray.backends.openai_replies import reply_of
+from chimera_ray.backends.rate_headers import learnt_from
+from chimera_ray.backends.strict_schema import strict_schema
+from chimera_ray.errors import EndpointError, TransientProviderError
+from chimera_ray.llm import Reply, ReplySchema, Request, Usage
+from chimera_ray.model_config import OpenAIModel
+from chimera_ray.schemas import digest
+
+_WEAKER = {"json_schema": "json_object", "json_object": "none"}
+
+
+class OpenAI:
+    """A model behind an endpoint; made and used inside one event loop."""
+
+    def __init__(self, config: OpenAIModel, gate: Gate, halt: Halt, max_connections: int) -> None:
+        """A configuration → the model; nothing is opened yet.
+
+        Args:
+            config: the model and how it is reached.
+            gate: where calls wait for their turn at the endpoint.
+            halt: stops whatever waits.
+            max_connections: the pool's size; as many as there are slots.
+
+        Raises:
+            EndpointError: the environment variable that is to hold the key is not set here.
+        """
+        self.name = config.name
+        self._config, self._gate, self._halt = config, gate, halt
+        self._client = open_client(config, max_connections)
+        self._structured = config.structured_output
+        self._forecast = Forecast(config.sampling.max_tokens)
+        self._learnt: Learnt | None = None
+        self._identity = config.identity()
+        self._began, self._is_reached = time.monotonic(), False
+
+    async def complete(self, request: Request) -> Reply:
+        """Request → reply, tried again until the deadline.
+
+        Raises:
+            ProviderError: the request was refused, or no attempt had a reply.
+            RefusalError: the endpoint declined to have it answered.
+            EndpointError: the endpoint refuses whatever is asked.
+        """
+        estimated = self._forecast.usage(request)
+        return await persist(
+            partial(self._attempt, request),
+            self._gate,
+            self._halt,
+            self._config.retry,
+            estimated.input_tokens + estimated.output_tokens,
+            self._tell,
+        )
+
+    def cost_usd(self, usage: Usage) -> float:
+        """Tokens of one call → US dollars, by the configured prices."""
+        return self._config.cost_usd(usage)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
+
+    async def _attempt(self, request: Request) -> Reply:
+        timeouts = self._config.timeouts
+        headers = {"Idempotency-Key": call_key(self._identity, request)}
+        try:
+            async with asyncio.timeout(timeouts.total_s):
+                while True:
+                    structured = self._structured
+                    try:
+                        response = await self._client.post(
+                            "/chat/completions",
+                            cast_to=httpx2.Response,
+                            body=body_of(self._config, request, structured),
+                            options={"headers": headers},
+                        )
+                        break
+                    except openai.BadRequestError as exc:
+                        if refused_field(exc) != "response_format" or structured == "none":
+                            raise
+                        self._weaken(structured)
+        except TimeoutError:
+            raise TransientProviderError(
+                f"{self.name}: no whole reply within {timeouts.total_s:g} s"
+            ) from None
+        except openai.OpenAIError as exc:
+            if isinstance(exc, openai.APIStatusError):
+                self._is_reached = True
+                self._learnt = learnt_from(exc.response.headers) or self._learnt
+            else:
+                self._require_reachable(exc)
+            # Not `from exc`: the server may quote the prompt, and a chain is logged whole.
+            raise translated(exc, self._config, request) from None
+        self._is_reached = True
+        self._learnt = learnt_from(response.headers) or self._learnt
+        reply = reply_of(response.content, response.headers, self._config, request)
+        self._forecast.learn(reply.usage)
+        return reply
+
+    def _require_reachable(self, exc: openai.OpenAIError) -> None:
+        """Ends the run when the endpoint was never reached: nobody starts a server that slowly."""
+        limit_s = self._config.retry.unreachable_s
+        if not self._is_reached and time.monotonic() - self._began > limit_s:
+            where = self._config.base_url or "the provider"
+            kind = type(exc.__cause__ or exc).__name__
+            raise EndpointError(
+                f"{self.name}: {where} could not be reached in {limit_s:g} s ({kind}): check "
+                "base_url, and that the server is up"
+            ) from None
+
+    def _weaken(self, structured: str) -> None:
+        """Takes a weaker way of asking for fields from now on, since this one is not known."""
+        if self._structured == structured:
+            self._structured = _WEAKER[structured]  # type: ignore[assignment]  # one of the three
+
+    def _tell(self) -> Learnt | None:
+        learnt, self._learnt = self._learnt, None
+        return learnt
+
+
+def open_client(config: OpenAIModel, max_connections: int) -> openai.AsyncOpenAI:
+    """A configuration → the SDK's client over aiohttp, with the key of this process's environment.
+
+    Raises:
+        EndpointError: the environment variable is not set.
+    """
+    times = config.timeouts
+    limits = httpx2.Limits(
+        max_connections=max_connections, max_keepalive_connections=max_connections
+    )
+    timeout = httpx2.Timeout(
+        times.total_s, connect=times.connect_s, read=times.first_byte_s, pool=times.total_s
+    )
+    return openai.AsyncOpenAI(
+        api_key=key_of(config),
+        base_url=config.base_url,
+        max_retries=0,
+        timeout=timeout,
+        http_client=openai.DefaultAioHttpClient(limits=limits, timeout=timeout),
+    )
+
+
+def key_of(config: OpenAIModel) -> str:
+    """A configuration → the key, from the environment of this process; a dummy if it takes none.
+
+    Raises:
+        EndpointError: the environment variable is not set.
+    """
+    if config.api_key_env is None:
+        return "none"
+    key = os.environ.get(config.api_key_env, "").strip()
+    if not key:
+        raise EndpointError(
+            f"{config.name}: the environment variable {config.api_key_env} is not set where the "
+            "calls are made; it is to hold the endpoint's key"
+        )
+    return key
+
+
+def call_key(identity: str, request: Request) -> str:
+    """A model's identity and a request → the call's idempotency key.
+
+    The same in every attempt, and in the run after a kill.
+    """
+    said = [text for message in request.messages for text in message]
+    return digest("call", identity, str(request.seed), *said)
+
+
+def body_of(config: OpenAIModel, request: Request, structured: str) -> Mapping[str, Any]:
+    """A request → what is sent."""
+    sampling = config.sampling.model_dump(exclude_none=True)
+    if "max_tokens" in sampling:
+        sampling[config.token_limit_field] = sampling.pop("max_tokens")
+    body: dict[str, Any] = {
+        "model": config.name,
+        "messages": [message._asdict() for message in request.messages],
+        **sampling,
+        **config.extra_body,
+    }
+    if config.sends_seed:
+        body["seed"] = request.seed
+    if request.schema is not None and structured != "none":
+        body["response_format"] = _response_format(request.schema, structured)
+    return body
+
+
+def _response_format(schema: ReplySchema, structured: str) -> Mapping[str, Any]:
+    if structured == "json_object":
+        return {"type": "json_object"}
+    strict = strict_schema(schema.json_schema)
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": schema.name, "strict": True, "schema": strict},
+    }

@@ -1,0 +1,45 @@
+"""What holds one process back: the run's halt, the endpoints' gates, the budget."""
+
+from collections.abc import Callable
+
+from chimera_ray.backends.budget import Purse
+from chimera_ray.backends.gate import Exchange, Gate
+from chimera_ray.backends.halt import Halt
+from chimera_ray.model_config import OpenAIModel
+
+Connect = Callable[[OpenAIModel], Exchange]
+"""a model → the way to the limiter of its endpoint"""
+
+
+class Reins:
+    """Shared by all stages of one process; made and used inside one event loop."""
+
+    def __init__(self, holder: str, connect: Connect, purse: Purse | None) -> None:
+        """Nothing is held back yet.
+
+        Args:
+            holder: this process, as the limiters are to know it.
+            connect: finds an endpoint's limiter.
+            purse: what the run may spend; None: without a cap.
+        """
+        self.halt = Halt()
+        self.purse = purse
+        self._holder, self._connect = holder, connect
+        self._gates: dict[str, Gate] = {}
+        if purse is not None:
+            self.halt.listen(purse.refuse)
+
+    def gate(self, model: OpenAIModel) -> Gate:
+        """A model → the gate of its endpoint, one for the process."""
+        if model.endpoint not in self._gates:
+            gate = Gate(self._connect(model), self._holder)
+            self.halt.listen(gate.refuse)
+            self._gates[model.endpoint] = gate
+        return self._gates[model.endpoint]
+
+    async def close(self) -> None:
+        """Tells the limiters and the budget the last, and lets go."""
+        for gate in self._gates.values():
+            await gate.close()
+        if self.purse is not None:
+            await self.purse.close()
