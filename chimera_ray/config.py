@@ -142,8 +142,9 @@ def explain(exc: ValidationError, prefix: str) -> str:
     """A pydantic error → one line that names each wrong key, and what is wrong with it."""
     problems = []
     for error in exc.errors(include_url=False, include_context=False, include_input=True):
-        tags = {"simulated", "openai", "vllm"}
-        where = ".".join(str(part) for part in error["loc"] if part not in tags)
+        loc = error["loc"]
+        tags = {"simulated", "openai", "vllm"} if loc[:1] == ("models",) else set()
+        where = ".".join(str(part) for part in loc if part not in tags)
         value = (
             "" if error["type"] in {"extra_forbidden", "missing"} else f" ({error['input']!r:.60})"
         )

@@ -65,20 +65,19 @@ def fold_share(num_rows: int, num_kept: int, rows: Draws, prior: LowHigh) -> Est
     """What a fold kept of the rows so far → the share that it will keep of the rows to come.
 
     Duplicates grow with the rows: n draws from a pool of M things show M(1 - exp(-n/M)) of them,
-    and M follows from what was kept so far. A few rows say little of M, so the share is not taken
-    to fall below the prior's low end unless it is there already.
+    and M follows from what was kept so far. Less than half of all rows say little of M, so by them
+    the share is not taken to fall below the prior's low end unless it is there already.
     """
     total = float(rows[0])
     if not num_rows or prior[0] == prior[1]:
         return assumed(prior)
-    kept = num_kept / num_rows
-    floor = min(prior[0], kept)
-    share = kept
+    share = kept = num_kept / num_rows
     if total > num_rows and num_kept < num_rows:
         pool = _pool(num_rows, num_kept)
         share = (pool * -math.expm1(-total / pool) - num_kept) / (total - num_rows)
-    point = min(max(share, floor), kept)
-    return Estimate(floor, point, kept, num_rows)
+    if total > 2 * num_rows:
+        share = max(share, min(prior[0], kept))
+    return Estimate(min(prior[0], share), share, kept, num_rows)
 
 
 def _pool(num_rows: int, num_kept: int) -> float:

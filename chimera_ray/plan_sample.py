@@ -18,7 +18,7 @@ from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, REJECTED, Ints
 from chimera_ray.ledger.store import Store
 from chimera_ray.plan_estimate import Floats
 from chimera_ray.schemas import Row, Subject, row_id
-from chimera_ray.stage import Fold, Reject, Stage
+from chimera_ray.stage import AnyStage, Fold, Params, Reject
 
 MEASURED = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "latency_s")
 """of a call"""
@@ -29,7 +29,9 @@ class CallSample:
     """What one role was asked by the rows of a stage."""
 
     per_row: Floats
-    """calls of each ended row, by what its parameters ask for"""
+    """calls of each ended row, by the rounds of asking that its parameters want"""
+    row_s: Floats
+    """seconds that these calls took, likewise"""
     measured: Mapping[str, Floats]
     """by the names in `MEASURED`: of each call"""
 
@@ -80,18 +82,14 @@ def _computed(node: Node, inputs: Inputs) -> Inputs:
     if isinstance(node.stage, Fold):
         given: Sequence[Row | Reject] = node.stage.run(rows, node.params)
     else:
-        given = asyncio.run(_streamed(node.stage, rows, node))
+        given = asyncio.run(_streamed(node.stage, rows, node.params))
     kept = [(type(row).__name__, row.model_dump_json()) for row in given if isinstance(row, Row)]
     said = {row_id(kind, payload): payload for kind, payload in kept}
     return Inputs(Ids(said), list(said.values()))
 
 
-async def _streamed(
-    stage: Stage[Row, Row, object],  # type: ignore[type-var]
-    rows: Sequence[Row],
-    node: Node,
-) -> list[Row | Reject]:
-    return [given for row in rows async for given in stage.run(row, {}, node.params)]
+async def _streamed(stage: AnyStage, rows: Sequence[Row], params: Params) -> list[Row | Reject]:
+    return [given for row in rows async for given in stage.run(row, {}, params)]
 
 
 def _sample_computed(node: Node, num_inputs: int, num_outputs: int) -> StageSample:
@@ -144,7 +142,7 @@ def _read(standing: Standing, ended: Ints, asked: Floats) -> tuple[Floats, dict[
     """The ended rows of a stage → outputs of each row, and what was asked of each role."""
     roles = standing.node.roles
     yields = np.zeros(len(ended))
-    per_row = {role: np.zeros(len(ended)) for role in roles}
+    per_row = {role: np.zeros((2, len(ended))) for role in roles}
     measured: dict[str, dict[str, list[Floats]]] = {
         role: {name: [np.empty(0)] for name in MEASURED} for role in roles
     }
@@ -159,14 +157,18 @@ def _read(standing: Standing, ended: Ints, asked: Floats) -> tuple[Floats, dict[
         role_of = pc.struct_field(calls, "role").to_numpy(zero_copy_only=False)
         for role in roles:
             is_its = role_of == role
-            counts = np.bincount(row_of[is_its], minlength=len(chosen))
-            per_row[role][chosen] = counts / asked[ended[chosen], 1]
             for name in MEASURED:
                 column = pc.struct_field(calls, name).to_numpy(zero_copy_only=False)
                 measured[role][name].append(column[is_its].astype(np.float64))
+            latency_s = measured[role]["latency_s"][-1]
+            for place, weights in enumerate((None, latency_s)):
+                sums = np.bincount(row_of[is_its], weights, minlength=len(chosen))
+                per_row[role][place, chosen] = sums / asked[ended[chosen], 1]
     return yields, {
         role: CallSample(
-            per_row[role], {name: np.concatenate(parts) for name, parts in measured[role].items()}
+            per_row[role][0],
+            per_row[role][1],
+            {name: np.concatenate(parts) for name, parts in measured[role].items()},
         )
         for role in roles
     }

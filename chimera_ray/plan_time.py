@@ -1,7 +1,7 @@
 """How long calls take at the configured limits: the slowest of requests, tokens and slots.
 
-A model's seconds are spread over the slots; a long tail of single slow calls, what an endpoint
-teaches while it runs, and start-up are not in it.
+Each is a time that it cannot take less than: start-up, the last slow calls of a segment, our own
+work between calls, and limits that an endpoint only shows while it runs come on top.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,6 +30,8 @@ class StageLoad(NamedTuple):
 
     stage: str
     rows: Draws
+    work_s: Draws
+    """seconds that these rows take, one after the other"""
     roles: tuple[RoleLoad, ...]
 
 
@@ -65,7 +67,8 @@ def _bounds(loads: Sequence[StageLoad], config: Config) -> dict[str, Draws]:
     models = {role.role: config.models.of(role.role) for load in loads for role in load.roles}
     for load in loads:
         slots = _slots(config, load, [models[role.role] for role in load.roles])
-        bounds[f"slots of {load.stage}"] = _slot_time(load, slots)
+        one_row_s = load.work_s / np.maximum(load.rows, 1.0)
+        bounds[f"slots of {load.stage}"] = np.maximum(load.work_s / slots, one_row_s)
     at: dict[str, list[RoleLoad]] = {}
     endpoints: dict[str, OpenAIModel] = {}
     for load in loads:
@@ -100,13 +103,3 @@ def _slots(config: Config, load: StageLoad, models: Sequence[ModelConfig]) -> in
     pool = config.runtime.pool_of(load.stage)
     engines = [model.max_num_seqs for model in models if isinstance(model, VllmModel)]
     return pool.actors * min([pool.max_in_flight, *engines])
-
-
-def _slot_time(load: StageLoad, slots: int) -> Draws:
-    """Rows take their turns; a row's roles are asked at once, a role's calls in turn."""
-    if not load.roles:
-        return constant(0)
-    rows = np.maximum(load.rows, 1e-9)
-    row_s = np.max([role.calls / rows * role.call_s for role in load.roles], axis=0)
-    turns = np.where(load.rows > 0, np.maximum(load.rows / slots, 1.0), 0.0)
-    return np.asarray(turns * row_s, np.float64)

@@ -47,7 +47,8 @@ def calls_table(found: Plan) -> Table:
     titles = ("paid", "to come", "input tokens", "output tokens", "USD", "from")
     table = _table("Calls by stage and role: paid, and to come", "stage", "role", *titles)
     for asked in found.asked:
-        measured = f"{asked.num_measured:,} calls" if asked.num_measured else "assumed"
+        plural = "" if asked.num_measured == 1 else "s"
+        measured = f"{asked.num_measured:,} call{plural}" if asked.num_measured else "assumed"
         measured = measured if asked.to_come.calls.high else "-"
         paid = f"{asked.paid.calls:,}"
         table.add_row(asked.stage, asked.role, paid, *_spend(asked.to_come), measured)
@@ -73,7 +74,7 @@ def roles_table(found: Plan, models: dict[str, ModelConfig]) -> Table:
 
 def time_table(found: Plan) -> Table:
     """A plan → one line for each segment of stages that overlap."""
-    table = _table("Time, of what is to come", "stages", "time", "bound by")
+    table = _table("Time of what is to come, at least", "stages", "time", "bound by")
     for segment in found.segments:
         table.add_row(
             " + ".join(segment.stages), _range(segment.seconds, _time), segment.bound_by or "-"

@@ -213,7 +213,9 @@ class Purse:
             self.refuse(BudgetError(grant.refusal))
         for _ in range(min(grant.num_calls, len(self._waiters))):
             estimate, waiter = self._waiters.popleft()
-            if not waiter.done():
+            if waiter.done():  # given up meanwhile: the budget is told, or it would go on waiting
+                self._news.set()
+            else:
                 self._in_flight += 1
                 self._reserved = self._reserved.plus(estimate)
                 waiter.set_result(None)

@@ -1,7 +1,7 @@
 """What an endpoint takes from the whole cluster: one `Limiter` per endpoint says who may start.
 
-A state machine that is told the time: knows nothing about Ray, asyncio or HTTP. Limits come from the
-configuration, from the endpoint's headers, or from the share (never the mere fact) of its 429s.
+A state machine that is told the time: knows nothing about Ray, asyncio or HTTP. Limits come from
+the configuration, from the endpoint's headers, or from the share (not the mere fact) of its 429s.
 """
 
 import math
@@ -17,7 +17,7 @@ BURST_S = 1.0
 FIRST_WINDOW = 64
 """calls in flight at an endpoint of which nothing is known; one more for each that ends well"""
 DEAD_S, LATE_S = 15.0, 0.5
-"""silence after which a holder's calls are over; after which the others need not wait for its turn"""
+"""silence after which a holder's calls are over; after which nobody waits for its turn"""
 LEAD = 4
 """calls that a holder may be granted ahead of its turn"""
 MAX_PAUSE_S = 60.0
@@ -27,7 +27,8 @@ RESTART_S = 6.0
 """within which every living holder has found a new limiter"""
 FREE_SHARE, PACED_SHARE = 0.05, 0.02
 """of 429s that mean a limit: when none has been met yet, when one has"""
-MAX_STRAY_SHARE = 0.3
+MAX_STRAY_SHARE, STORM_SHARE = 0.4, 0.5
+"""of 429s that may be strays; that mean that nobody should go on"""
 MIN_RATE = 0.1
 """calls a second, whatever the 429s say"""
 RETURN_S, PROBE = 8.0, 2e-6
@@ -36,7 +37,8 @@ SETTLE_S = 0.5
 """after a cut, until the outcomes tell of the new rate"""
 FEW_CALLS, MANY_CALLS = 20, 100
 """calls that an epoch needs; that it needs after a cut, to tell whether the 429s are strays"""
-FORGET_S = 600.0
+STRAY_S, FORGET_S = 300.0, 600.0
+"""until 429s may be found to be strays once more; until a limit that nobody meets is forgotten"""
 
 
 class Learnt(NamedTuple):
@@ -109,8 +111,8 @@ class _Bucket:
         """Refills until now at the rate that held, and goes on at another."""
         gain = (self.rate or 0.0) * max(0.0, now - self.filled)
         # What was given back may exceed the capacity, but does not stay.
-        self.level = min(self.level + gain, max(self.capacity, self.level - gain))
-        self.level = 0.0 if self.rate is None else self.level
+        level = min(self.level + gain, max(self.capacity, self.level - gain))
+        self.level = 0.0 if self.rate is None else level
         self.filled, self.rate = max(self.filled, now), rate
 
     def hold(self, left: float | None, until_s: float | None, now: float) -> None:
@@ -154,9 +156,10 @@ class _Pace:
         self._since = self._grown_at = self._cut_at = now
         self._started = self._limited = 0
         self._recent_started = self._recent_limited = 0.0
-        self._probe = PROBE
+        self._probe, self._is_returning = PROBE, False
         self._series: list[_Epoch] = []
-        self._before: tuple[float | None, float, float] = (None, 0.0, 0.0)
+        self._before = 0.0
+        self._before_at = self._strays_at = -math.inf
         self._usual_rate = 0.0
 
     @property
@@ -166,7 +169,7 @@ class _Pace:
             return None
         beyond_s = self._grown_s - RETURN_S
         if beyond_s < 0:
-            return self._good * (self._low / self._good) ** (-beyond_s / RETURN_S)
+            return self._good * math.pow(self._low / self._good, -beyond_s / RETURN_S)
         return self._good * (1 + self._probe * beyond_s**3)
 
     def grow(self, now: float, is_short: bool) -> None:
@@ -181,83 +184,87 @@ class _Pace:
             return False  # these began before the cut
         self._started += started
         self._limited += limited
-        recent = max(self._recent_started + started, self._recent_limited + limited)
-        keep = min(1.0, 20 / recent) if recent else 1.0
-        self._recent_started = keep * (self._recent_started + started)
-        self._recent_limited = keep * (self._recent_limited + limited)
-        return self._recent_limited > max(8.0, 0.5 * recent * keep)
+        recent_started = self._recent_started + started
+        recent_limited = self._recent_limited + limited
+        keep = min(1.0, FEW_CALLS / max(recent_started, recent_limited, 1.0))
+        self._recent_started, self._recent_limited = keep * recent_started, keep * recent_limited
+        return self._recent_limited > max(8.0, STORM_SHARE * self._recent_started)
 
     def pause(self, now: float, until: float) -> None:
         """A storm: a trickle at first when it is over, and nothing counts before."""
-        took_s = max(now - self._since, 1.0)
-        accepted = max(0.0, self._started - self._limited) / took_s
+        num_accepted = max(0, self._started - self._limited)
+        accepted = num_accepted / max(now - self._since, 1.0)
+        is_up = num_accepted > (1 if self._is_returning else 0.2 * self._started)
         if self._good is None:
             self._good = max(self._usual_rate, accepted, MIN_RATE)
-        elif accepted:
+        elif is_up:  # else whatever its limit is, it will be the same afterwards
             self._good = max(min(accepted, self._good), self._good / 2, MIN_RATE)
-        self._cut(self._trickle(), now)
+        self._cut(max(self._good / 32, min(self._good / 2, 1.0)), now)
+        self._probe, self._is_returning = 16 * PROBE, True
         self._since = self._grown_at = until
         self._series.clear()
 
-    def judge(self, now: float) -> None:
-        """At the end of an epoch: another rate."""
-        took_s = now - self._since
-        epoch = _Epoch(took_s, max(self._started, self._limited, 1), self._limited)
-        is_clear = epoch.limited > 4 and epoch.share > 0.5
-        few = MANY_CALLS if self._series else FEW_CALLS
+    def judge(self, now: float) -> bool:
+        """At the end of an epoch: another rate, or whether it was a storm."""
+        epoch = _Epoch(now - self._since, max(self._started, self._limited, 1), self._limited)
+        if epoch.took_s < 1:
+            return False
+        if epoch.limited > 4 and epoch.share > STORM_SHARE:
+            return True
+        is_test = bool(self._series) and epoch.share <= MAX_STRAY_SHARE
+        few = MANY_CALLS if is_test else 5 if self._is_returning else FEW_CALLS
+        if epoch.started < few and epoch.took_s < MAX_PAUSE_S:
+            return False
+        self._started, self._limited, self._since = 0, 0, now
         usual = self._stray + (FREE_SHARE if self._good is None else PACED_SHARE)
         expected = usual * epoch.started
-        is_bad = epoch.limited > max(2.0, expected + 3 * math.sqrt(expected))
-        if took_s < 1 or (epoch.started < few and took_s < MAX_PAUSE_S and not is_clear):
-            return
-        self._started = self._limited = 0
-        self._since = now
-        if is_bad:
-            self._slow_down(epoch, now)
-        else:
+        is_bad = epoch.limited > max(2.0, expected + (2 if is_test else 3) * math.sqrt(expected))
+        self._is_returning = self._is_returning and is_bad and self._grown_s < RETURN_S
+        if not is_bad:
             self._go_on(epoch, now)
+        elif not self._is_returning:  # from a storm, which is not quite over
+            self._slow_down(epoch, now)
+        return False
 
     def _go_on(self, epoch: _Epoch, now: float) -> None:
-        rate, per_s = self.rate, epoch.started / epoch.took_s
         weight = epoch.started / (epoch.started + 200) if self._stray else 0.0
         self._stray = min(self._stray + weight * (epoch.share - self._stray), MAX_STRAY_SHARE)
         self._series.clear()
+        rate, used = self.rate, epoch.started / epoch.took_s
         if rate is None:
-            self._usual_rate = per_s
-        elif now - self._cut_at > FORGET_S and per_s < rate / 2:
+            self._usual_rate = used
+        elif now - self._cut_at > FORGET_S and used < rate / 2:
             self._good, self.window = None, float(FIRST_WINDOW)
 
     def _slow_down(self, epoch: _Epoch, now: float) -> None:
         if epoch.share > MAX_STRAY_SHARE:
             self._series.clear()
         else:
-            if not self._series:
-                self._before = (self._good, self._low, self._grown_s)
-            self._series.append(epoch)
-        if len(self._series) == 3:  # twice cut to what was accepted, and as many 429s as ever
-            self._stray = (self._series[1].share + epoch.share) / 2
-            self._good, self._low, self._grown_s = self._before
+            if not self._series and now - self._before_at > 60:
+                self._before = self.rate or 1.25 * epoch.started / epoch.took_s
+                self._before_at = now
+            self._series = [*self._series[-2:], epoch]
+        is_same_share = len(self._series) == 3  # although twice cut to what was accepted
+        if is_same_share and now - self._strays_at > STRAY_S:
+            self._stray, self._strays_at = (self._series[1].share + epoch.share) / 2, now
+            self._good = self._low = self._before
+            self._grown_s, self._probe = RETURN_S, 16 * PROBE
             self._series.clear()
-        elif epoch.limited == epoch.started:
-            self._cut(self._trickle(), now)  # it is down, which says nothing of its limit
         else:
-            accepted = max(epoch.started - epoch.limited, epoch.started / 2) / epoch.took_s
+            accepted = (epoch.started - epoch.limited) / epoch.took_s
             # A limit that is where it was last time is looked for less often.
             is_same = self._good is not None and abs(accepted - self._good) < 0.25 * self._good
             self._probe = max(self._probe / 2, PROBE / 32) if is_same else PROBE
-            self._good = max(accepted, MIN_RATE)
+            self._good = max(SAFETY * accepted, MIN_RATE)
             self._cut(0.9 * self._good, now)
         self._since = now + SETTLE_S
-
-    def _trickle(self) -> float:
-        good = self._good = self._good or max(self._usual_rate, MIN_RATE)
-        return max(good / 32, min(good / 2, 1.0))
 
     def _cut(self, low: float, now: float) -> None:
         self._low, self._grown_s = max(low, MIN_RATE), 0.0
         self._started = self._limited = 0
         self._recent_started = self._recent_limited = 0.0
         self._cut_at = self._grown_at = now
+        self._is_returning = False
 
 
 class Limiter:
@@ -276,7 +283,7 @@ class Limiter:
         self._began = self._heard = self._asked_until = self._paused_until = now
         self._limit_requests: float | None = None
         self._limit_tokens: float | None = None
-        self._is_short = False
+        self._is_unknown, self._is_short = True, False
 
     def idle_s(self, now: float) -> float:
         """Seconds since anyone reported."""
@@ -334,21 +341,23 @@ class Limiter:
         pause_s = min(report.pause_s, MAX_PAUSE_S)
         self._asked_until = max(self._asked_until, now + pause_s)
         self._pace.window += report.num_ok
-        if self._pace.count(started, report.num_limited, now):
+        if self._pace.count(started, report.num_limited, now) or self._pace.judge(now):
             asked_s = self._asked_until - now
             self._paused_until = now + (asked_s if asked_s > 0 else 1.0)
             self._pace.pause(now, self._paused_until)
             self._calls.level, self._calls.filled = 0.0, self._paused_until
-        self._pace.judge(now)
 
     def _refill(self, now: float) -> None:
         config = self._limits
         rpm = [config.requests_per_minute, self._limit_requests]
         tpm = [config.tokens_per_minute, self._limit_tokens]
-        known = [SAFETY / 60 * limit for limit in rpm if limit is not None]
-        paced = [] if self._pace.rate is None else [self._pace.rate]
-        self._calls.fill(min(known + paced, default=None), now)
+        rates = [SAFETY / 60 * limit for limit in rpm if limit is not None]
+        rates += [] if self._pace.rate is None else [self._pace.rate]
         self._tokens.fill(min((SAFETY / 60 * n for n in tpm if n is not None), default=None), now)
+        self._is_unknown = not rates and self._tokens.rate is None
+        if self._is_unknown and config.is_adaptive and self._pace.window == FIRST_WINDOW:
+            rates.append(FIRST_WINDOW)  # until the first answer, which may tell the limits
+        self._calls.fill(min(rates, default=None), now)
 
     def _others(self, me: _Holder) -> list[_Holder]:
         return [holder for holder in self._holders.values() if holder is not me]
@@ -356,18 +365,15 @@ class Limiter:
     def _in_flight(self) -> int:
         return sum(holder.told + holder.granted for holder in self._holders.values())
 
-    def _is_unknown(self) -> bool:
-        return self._calls.rate is None and self._tokens.rate is None
-
     def _is_open(self, now: float, num_waiting: int) -> bool:
         is_held = now < max(self._calls.held_until, self._tokens.held_until)
-        if not self._is_unknown() or self._limits.max_in_flight is not None or is_held:
+        if not self._is_unknown or self._limits.max_in_flight is not None or is_held:
             return False
         busy = self._in_flight() + num_waiting
         return not self._limits.is_adaptive or self._pace.window >= max(4 * FIRST_WINDOW, 2 * busy)
 
     def _room(self) -> float:
-        window = self._pace.window if self._is_unknown() and self._limits.is_adaptive else math.inf
+        window = self._pace.window if self._is_unknown and self._limits.is_adaptive else math.inf
         most = self._limits.max_in_flight
         return min(window, math.inf if most is None else most) - self._in_flight()
 

@@ -53,7 +53,8 @@ class OpenAI:
         self._forecast = Forecast(config.sampling.max_tokens)
         self._learnt: Learnt | None = None
         self._identity = config.identity()
-        self._began, self._is_reached = time.monotonic(), False
+        self._is_reached = False
+        self._unreached_since: float | None = None
 
     async def complete(self, request: Request) -> Reply:
         """Request → reply, tried again until the deadline.
@@ -121,7 +122,9 @@ class OpenAI:
     def _require_reachable(self, exc: openai.OpenAIError) -> None:
         """Ends the run when the endpoint was never reached: nobody starts a server that slowly."""
         limit_s = self._config.retry.unreachable_s
-        if not self._is_reached and time.monotonic() - self._began > limit_s:
+        if self._unreached_since is None:  # not since it was made: a stage may begin late
+            self._unreached_since = time.monotonic()
+        if not self._is_reached and time.monotonic() - self._unreached_since > limit_s:
             where = self._config.base_url or "the provider"
             kind = type(exc.__cause__ or exc).__name__
             raise EndpointError(

@@ -3,7 +3,9 @@
 A server's words may quote the prompt or the key: they are shown only where they do neither.
 """
 
+import os
 import re
+from collections.abc import Iterable
 
 import openai
 
@@ -19,9 +21,11 @@ from chimera_ray.errors import (
 from chimera_ray.llm import Request
 from chimera_ray.model_config import OpenAIModel
 
-SHOWN_CHARS = 200
+SHOWN_CHARS, CODE_CHARS = 200, 60
 QUOTE_CHARS = 16
 """so long a run of the prompt in a server's words is a quotation"""
+KEY_CHARS, MIN_KEY_CHARS = 8, 4
+"""so long a run of the key is too much of it; what is shorter is no key"""
 _PASSING = frozenset({408, 409, 425, 429})
 _FATAL = frozenset({401, 402, 403, 404, 405, 407})
 _SPENT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
@@ -32,6 +36,8 @@ _TOO_LONG = re.compile(
 _UNSUPPORTED = re.compile(
     r"unsupported|unknown_?parameter|unrecognized|unexpected|extra inputs|not (supported|permitted)"
 )
+_ESCAPES = re.compile(r"\\+[nrt]?|[\s\"']")
+"""what a quotation may write in another way than the prompt does"""
 _FIELDS = (
     "response_format",
     "reasoning_effort",
@@ -54,27 +60,27 @@ def translated(exc: openai.OpenAIError, config: OpenAIModel, request: Request) -
     if not isinstance(exc, openai.APIStatusError):
         kind = type(exc.__cause__ or exc).__name__
         return TransientProviderError(f"{name}: the connection failed ({kind})")
-    status, code = exc.status_code, str(exc.code or exc.type or "")[:60]
+    status, code = exc.status_code, str(exc.code or exc.type or "")[:CODE_CHARS]
     where = f"{name} at {config.base_url or 'the provider'}"
+    said = _said(exc, config, request)
     if code in _SPENT or status in _FATAL:
-        return EndpointError(f"{where} {_no(status, config)}{_said(exc, request, code)}")
+        return EndpointError(f"{where} {_no(status, config)}{said}")
     if status in _PASSING or status >= 500:
-        return _passing(exc, f"{name}: HTTP {status}{_said(exc, request, code)}")
-    said = _words(exc).lower()
+        return _passing(exc, f"{name}: HTTP {status}{said}")
     if code in _REFUSED:
         return RefusalError(f"{name}: declined by the endpoint ({code})")
-    field = refused_field(exc)
+    field = refused_field(exc, config.extra_body)
     if field is not None:
         return EndpointError(
-            f"{where} does not take the field {field}: leave it out of the model's settings"
-            f"{_said(exc, request, code)}"
+            f"{where} does not take the field {field}: leave it out of the model's settings{said}"
         )
-    kind_of = ContextError if "context_length" in code or _TOO_LONG.search(said) else ProviderError
-    return kind_of(f"{name}: HTTP {status}{_said(exc, request, code)}")
+    is_too_long = "context_length" in code or _TOO_LONG.search(_words(exc).lower())
+    return (ContextError if is_too_long else ProviderError)(f"{name}: HTTP {status}{said}")
 
 
-def refused_field(exc: openai.APIStatusError) -> str | None:
+def refused_field(exc: openai.APIStatusError, extra_fields: Iterable[str] = ()) -> str | None:
     """An error → the field of our request that the server does not know; None if it is not that."""
+    fields = (*_FIELDS, *extra_fields)
     if exc.status_code not in (400, 422):
         return None
     said = f"{exc.code} {_words(exc)}".lower()
@@ -82,8 +88,9 @@ def refused_field(exc: openai.APIStatusError) -> str | None:
         return None
     param = str(exc.param or "").split(".")[0]
     if param:
-        return param if param in _FIELDS else None
-    return next((field for field in _FIELDS if re.search(rf"\b{field}\b", said)), None)
+        return param if param in fields else None
+    named = (field for field in fields if re.search(rf"\b{re.escape(field.lower())}\b", said))
+    return next(named, None)
 
 
 def _passing(exc: openai.APIStatusError, text: str) -> TransientProviderError:
@@ -106,13 +113,21 @@ def _no(status: int, config: OpenAIModel) -> str:
     return meanings.get(status, f"refuses every call (HTTP {status})")
 
 
-def _said(exc: openai.APIStatusError, request: Request, code: str) -> str:
+def _said(exc: openai.APIStatusError, config: OpenAIModel, request: Request) -> str:
     """What the server said besides, if it may be shown."""
-    words = " ".join(_words(exc).split())[:SHOWN_CHARS]
-    # A server may echo the key, whole or in part, when it says that it is wrong.
-    may_show = exc.status_code not in (401, 403) and not _quotes(words, request)
-    shown = "".join(char if char.isprintable() else "\ufffd" for char in words)
-    return f" [{code}: {shown}]" if may_show and shown else f" [{code}]" if code else ""
+    code = _shown(str(exc.code or exc.type or "")[:CODE_CHARS], config, request)
+    words = _shown(_words(exc), config, request)
+    # A server may echo the key masked, or another one, when it says that it is wrong.
+    if exc.status_code in (401, 403) or not words:
+        return f" [{code}]" if code else ""
+    return f" [{code}: {words}]"
+
+
+def _shown(said: str, config: OpenAIModel, request: Request) -> str:
+    words = " ".join(said.split())[:SHOWN_CHARS]
+    if _quotes(words, config, request):
+        return ""
+    return "".join(char if char.isprintable() else "\ufffd" for char in words)
 
 
 def _words(exc: openai.APIStatusError) -> str:
@@ -122,6 +137,15 @@ def _words(exc: openai.APIStatusError) -> str:
     return said if isinstance(said, str) else ""
 
 
-def _quotes(words: str, request: Request) -> bool:
-    runs = {words[at : at + QUOTE_CHARS] for at in range(max(len(words) - QUOTE_CHARS + 1, 0))}
-    return any(run in message.content for message in request.messages for run in runs)
+def _quotes(words: str, config: OpenAIModel, request: Request) -> bool:
+    key = os.environ.get(config.api_key_env or "", "").strip()
+    if len(key) >= MIN_KEY_CHARS and _shares(words, key, min(KEY_CHARS, len(key))):
+        return True
+    plain = _ESCAPES.sub("", words)
+    prompts = (_ESCAPES.sub("", message.content) for message in request.messages)
+    return any(_shares(plain, prompt, QUOTE_CHARS) for prompt in prompts)
+
+
+def _shares(words: str, secret: str, num_chars: int) -> bool:
+    runs = {words[at : at + num_chars] for at in range(len(words) - num_chars + 1)}
+    return any(run in secret for run in runs)

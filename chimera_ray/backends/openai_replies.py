@@ -31,7 +31,7 @@ def reply_of(
     try:
         body = json.loads(content.decode("utf-8", "replace"))
     except ValueError:
-        kind = headers.get("content-type", "nothing")[:40]
+        kind = _storable(headers.get("content-type", "nothing"))[:40]
         raise TransientProviderError(
             f"{config.name}: the answer is no JSON ({len(content)} bytes that say to be {kind})"
         ) from None
@@ -68,7 +68,7 @@ def reply_from(body: object, request_id: str, config: OpenAIModel, request: Requ
         reasoning=reasoning or None,
         usage=usage,
         is_usage_estimated=is_estimated,
-        request_id=(request_id or _text(body.get("id")))[:200],
+        request_id=_storable(request_id or _text(body.get("id")))[:200],
     )
 
 
@@ -77,7 +77,13 @@ def _text(said: object) -> str:
     if isinstance(said, str):
         return said
     parts = said if isinstance(said, list) else []
-    return "".join(_text(part.get("text")) for part in parts if isinstance(part, dict))
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _storable(said: str) -> str:
+    """A text → the same without halves of surrogate pairs, which no file can hold."""
+    return said.encode("utf-8", "replace").decode()
 
 
 def _usage(said: object) -> Usage | None:

@@ -1,60 +1,35 @@
-"""Rows through stages on Ray Data: with `ray_counters`, the only file that knows Ray.
-
-Every stage of a segment is a pool of actors in one streaming plan. Ray hands an actor calls of many
-rows, several at once; inside, one event loop and one set of slots serve them all, and a row that is
-done and durable leaves through whichever call is open, so that no slow row holds others back.
+"""Rows through stages on Ray Data: each stage of a segment is a pool of actors in one plan.
 
 Ray's blocks are only a way to travel. A killed actor may lose rows on the road or send them twice:
 the ledger knows what is done, the driver looks again, and a row in hand is not taken up twice.
+
+Ray is imported by the `ray_*` files of this folder alone, and here only once there are rows to
+carry: a finished run is told so in a moment.
 """
 
-import asyncio
-import queue
-import threading
 import time
-from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import ray
-import ray.data
-from ray.data import ActorPoolStrategy, Dataset
-
-from chimera_ray.backends.budget import Purse
-from chimera_ray.backends.halt import Halt
 from chimera_ray.config import Config
 from chimera_ray.errors import CarrierError, StopError
 from chimera_ray.frontier import Standing
-from chimera_ray.graph import Node, rebuild_node
 from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.store import Store
 from chimera_ray.model_config import OpenAIModel
 from chimera_ray.runners.live import Live
-from chimera_ray.runners.parcels import lines, parcel, unpack
-from chimera_ray.runners.ray_counters import (
-    start_budget,
-    start_limiter,
-    way_to_budget,
-    way_to_limiter,
-)
-from chimera_ray.runners.ray_session import cause_of, init_ray, set_context
-from chimera_ray.runners.reins import Reins
-from chimera_ray.runners.worker import Item, StageWorker, accepted, open_model
+from chimera_ray.runners.parcels import lines, parcel
+from chimera_ray.runners.worker import Item
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
 CHUNK_ROWS = 500
 CHUNK_CHARS = 4 << 20
 """an actor holds the chunks of all its open calls, so long rows make small chunks"""
-GROUP_ROWS = 512
 CALLS_PER_ACTOR = 32
-MOST_BLOCKS = 8
-"""blocks that one call gives in ordinary weather"""
-SHIP_S = 0.02
 STALE_DAYS = 14
-MAX_BIRTHS = 5
-"""of one actor in one plan"""
 
 
 class RayCarrier:
@@ -65,8 +40,8 @@ class RayCarrier:
         self._config, self._run_id = config, run_id
         self._store = Store(config.output_dir)
         self._todo, self._live = f"runs/.todo/{run_id}", Live(self._store, run_id)
-        self._is_ours = False
-        self._counters: list[object] = []
+        self._is_started = self._is_ours = False
+        self._budget: object = None
 
     def carry(self, standings: Sequence[Standing]) -> None:
         """Works off what is to be done at each stage of a segment, in one streaming plan.
@@ -75,20 +50,23 @@ class RayCarrier:
             StopError: the run is to stop; what was in hand has ended or is to be done again.
             ChimeraError: what a stage's actor raised, or that Ray itself gave up.
         """
-        self._start()
-        for role in {role for standing in standings for role in standing.node.roles}:
-            model = self._config.models.of(role)
-            if isinstance(model, OpenAIModel):
-                start_limiter(model)  # from here, so that it lives where the driver does
         try:
-            plan = self._plan(standings)
-            for bundle in plan.iter_internal_ref_bundles():
+            with ThreadPoolExecutor(1) as aside:
+                starting = aside.submit(self._start)
+                import ray.data  # noqa: F401 - a second's work, while Ray's processes start
+
+                chunks = {standing.node.name: self._chunks(standing) for standing in standings}
+                starting.result()
+            self._start_counters(standings)
+            for bundle in self._plan(standings, chunks).iter_internal_ref_bundles():
                 del bundle  # receipts: what counts is in the ledger
             if (reason := self._live.halt()) is not None:
                 raise reason
         except (PartLostError, StopError):
             raise
         except Exception as exc:  # (Ray wraps whatever an actor raised in errors of its own)
+            from chimera_ray.runners.ray_session import cause_of
+
             raise cause_of(exc) from exc
         finally:
             self._sweep()
@@ -100,6 +78,8 @@ class RayCarrier:
     def close(self) -> None:
         """Ends the Ray that this carrier started; leaves a cluster as it is."""
         if self._is_ours:
+            import ray
+
             ray.shutdown()
         self._sweep()
 
@@ -108,28 +88,46 @@ class RayCarrier:
         self._live.delete()
 
     def _start(self) -> None:
+        """Starts or joins Ray, once."""
+        if self._is_started:
+            return
+        from chimera_ray.runners.ray_session import start_ray
+
         runtime = self._config.runtime
-        if not ray.is_initialized():
-            self._is_ours = True
-            try:
-                init_ray(runtime.kind, runtime.ray_address, runtime.num_cpus)
-            except (ConnectionError, ray.exceptions.RayError, RuntimeError) as exc:
-                raise CarrierError(f"Ray did not start: {exc}") from exc
-            if runtime.max_cost_usd is not None or runtime.max_total_tokens is not None:
-                self._counters.append(start_budget(self._config, self._run_id))
-        set_context()
+        self._is_ours = start_ray(runtime.kind, runtime.ray_address, runtime.num_cpus)
+        self._is_started = True
         for kind in ("runs/.todo", "runs/.live"):  # left by runs that were killed long ago
             for name in self._store.names(kind):
                 if name < _days_ago(STALE_DAYS):
                     self._store.delete_folder(f"{kind}/{name}")
 
-    def _plan(self, standings: Sequence[Standing]) -> Dataset:
+    def _start_counters(self, standings: Sequence[Standing]) -> None:
+        """Starts what the cluster counts together, so that it lives where the driver does."""
+        from chimera_ray.runners.ray_counters import start_budget, start_limiter
+
+        runtime = self._config.runtime
+        has_cap = runtime.max_cost_usd is not None or runtime.max_total_tokens is not None
+        if has_cap and self._budget is None:
+            self._budget = start_budget(self._config, self._run_id)
+        for role in sorted({role for standing in standings for role in standing.node.roles}):
+            model = self._config.models.of(role)
+            if isinstance(model, OpenAIModel):
+                start_limiter(model)
+
+    def _plan(self, standings: Sequence[Standing], chunks: Mapping[str, list[str]]) -> "Dataset":
         """One operator for each host: rows come from the host before, or from the todo."""
+        import ray.data
+        from ray.data import ActorPoolStrategy
+
+        from chimera_ray.runners.ray_actor import StageActor
+        from chimera_ray.runners.ray_session import set_context
+
+        set_context()
         arriving: Dataset | None = None
         where = self._store.root if self._store.is_local else self._store.location
         said = self._config.model_copy(update={"output_dir": where}).model_dump_json()
         for host in _hosts(standings):
-            paths = [path for standing in host for path in self._chunks(standing)]
+            paths = [path for standing in host for path in chunks[standing.node.name]]
             if paths:
                 todo = ray.data.from_blocks([parcel(b"@" + path.encode()) for path in paths])
                 arriving = todo if arriving is None else arriving.union(todo)
@@ -205,142 +203,6 @@ def _hosts(standings: Sequence[Standing]) -> list[list[Standing]]:
         last = hosts.pop()
         hosts[-1] += last
     return hosts
-
-
-class _Call:
-    """One Ray call inside an actor: the queue that its thread sleeps on."""
-
-    def __init__(self) -> None:
-        self.outbox: queue.SimpleQueue[list[Item] | BaseException | None] = queue.SimpleQueue()
-        self.num_sent = 0
-
-    def send(self, items: list[Item]) -> None:
-        self.outbox.put(items)
-        self.num_sent += 1
-
-
-class StageActor:
-    """Stages in one actor: an event loop in a thread of its own, and a Ray thread per call."""
-
-    def __init__(
-        self, said: str, nodes: list[tuple[str, str, str]], run_id: str, is_last: bool
-    ) -> None:
-        """Opens the models; what crosses the process border are names and the configuration."""
-        config = Config.model_validate_json(said)
-        self._is_last = is_last
-        self._store = Store(config.output_dir)
-        self._names = [name for name, _, _ in nodes]
-        context = ray.get_runtime_context()
-        self._id, self._live = context.get_actor_id(), Live(self._store, run_id)
-        self._is_reborn = context.was_current_actor_reconstructed
-        self._require_few_births()
-        self._calls: list[_Call] = []
-        self._ready: deque[Item] = deque()
-        self._is_shipping = False
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name=nodes[-1][0], daemon=True).start()
-        rebuilt = [rebuild_node(config, *node) for node in nodes]
-        self._workers, self._halt = self._run(_open(config, rebuilt, run_id, self._id)).result()
-        self._run(self._tell())
-
-    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Parcels of rows → parcels of rows that are durable, whichever call brought them."""
-        if self._is_reborn:
-            # Ray throws away as many blocks as the call had given before its actor died.
-            for _ in range(MOST_BLOCKS):
-                yield parcel(b"")
-        call = _Call()
-        self._run(self._serve(call, unpack(table, self._store)))
-        while (group := call.outbox.get()) is not None:
-            if isinstance(group, BaseException):
-                raise group
-            yield parcel(lines(group))
-
-    def _require_few_births(self) -> None:
-        """Ends the plan when this actor keeps dying: Ray alone would go on for ever, unseen.
-
-        The driver then looks again, and ends the run if nothing was brought forward.
-        """
-        count = self._live.count_birth(self._id)
-        if count >= MAX_BIRTHS:
-            raise CarrierError(
-                f"an actor of {', '.join(self._names)} died {count} times: perhaps one row kills "
-                "it, or it has too little memory"
-            )
-
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    async def _serve(self, call: _Call, arrived: Sequence[tuple[str, list[Item]]]) -> None:
-        self._calls.append(call)
-        end: BaseException | None = None
-        try:
-            async with asyncio.TaskGroup() as group:
-                for stage, items in arrived:
-                    place = self._names.index(stage) if stage else 0
-                    group.create_task(self._work(group, place, items))
-        except BaseExceptionGroup as exc:  # it is raised again, in the call's own thread
-            end = exc.exceptions[0]
-        if len(self._calls) == 1:
-            self._ship()
-        self._calls.remove(call)
-        call.outbox.put(end)
-
-    async def _work(self, group: asyncio.TaskGroup, place: int, items: list[Item]) -> None:
-        """Takes rows through the stages from a place on; what is durable at the last is ready."""
-        async for records in self._workers[place].work(items):
-            given = accepted(records)
-            if place + 1 < len(self._workers):
-                if given:
-                    group.create_task(self._work(group, place + 1, given))
-            elif not self._is_last:
-                self._ready.extend(given)
-                self._ship_soon()
-
-    def _ship_soon(self) -> None:
-        if not self._is_shipping:
-            self._is_shipping = True
-            self._loop.call_later(SHIP_S, self._ship)
-
-    def _ship(self) -> None:
-        """Sends what is durable through open calls: few blocks, none held back by a slow row."""
-        self._is_shipping = False
-        while self._ready and self._calls:
-            count = min(GROUP_ROWS, len(self._ready))
-            group = [self._ready.popleft() for _ in range(count)]
-            self._calls_to_use()[0].send(group)
-
-    def _calls_to_use(self) -> list[_Call]:
-        return sorted(self._calls, key=lambda c: (c.num_sent >= MOST_BLOCKS, c.outbox.qsize()))
-
-    async def _tell(self) -> None:
-        """Keeps the driver's display and the other actors informed, and hears whether to stop."""
-        told = dict.fromkeys(self._names, 0)
-        while True:
-            await asyncio.sleep(1)
-            for worker in self._workers:
-                name, count = worker.node.name, worker.num_in_flight
-                if told[name] != count:
-                    told[name] = count
-                    await asyncio.to_thread(self._live.tell_in_flight, name, self._id, count)
-            if self._halt.reason is None:
-                reason = await asyncio.to_thread(self._live.halt)
-                if reason is not None:
-                    self._halt.stop(reason)
-
-
-async def _open(
-    config: Config, nodes: Sequence[Node], run_id: str, actor: str
-) -> tuple[list[StageWorker], Halt]:
-    """Opens the stages of an actor, under the run's budget and the endpoints' limiters."""
-    runtime = config.runtime
-    has_cap = runtime.max_cost_usd is not None or runtime.max_total_tokens is not None
-    purse = Purse(way_to_budget(run_id), actor) if has_cap else None
-    reins = Reins(actor, way_to_limiter, purse)
-    live = Live(Store(config.output_dir), run_id)
-    reins.halt.listen(lambda reason: live.tell_halt(actor, reason))
-    workers = [StageWorker(config, node, run_id, reins, open_model) for node in nodes]
-    return workers, reins.halt
 
 
 def _days_ago(days: int) -> str:

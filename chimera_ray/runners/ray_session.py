@@ -4,8 +4,6 @@ import logging
 import os
 
 import ray
-import ray.data
-from ray.data import DataContext
 
 from chimera_ray.errors import CarrierError, ChimeraError
 from chimera_ray.runners.perform import StageBugError
@@ -19,8 +17,22 @@ QUIET = {
 """loggers whose news this file tells itself, in one line"""
 
 
-def init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
-    """Starts Ray on this machine, or joins the cluster that the job was submitted to."""
+def start_ray(kind: str, address: str | None, num_cpus: int | None) -> bool:
+    """Starts Ray on this machine, or joins a cluster → whether this process did, so must end it.
+
+    Raises:
+        CarrierError: it did not start, and why.
+    """
+    if ray.is_initialized():
+        return False
+    try:
+        _init_ray(kind, address, num_cpus)
+    except (ConnectionError, ray.exceptions.RayError, RuntimeError) as exc:
+        raise CarrierError(f"Ray did not start: {exc}") from exc
+    return True
+
+
+def _init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
     for name, level in QUIET.items():
         logging.getLogger(name).setLevel(level)
     if kind == "cluster":
@@ -39,6 +51,8 @@ def init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
 
 def set_context() -> None:
     """Sets how the plans of this process run."""
+    from ray.data import DataContext  # late, so that Ray can start without waiting for it
+
     context = DataContext.get_current()
     context.target_max_block_size = 1  # a block closes, and leaves, at every parcel
     context.execution_options.preserve_order = False

@@ -32,8 +32,15 @@ class Slots:
         """Waits for a slot, before all who never had one."""
         await self._enter(self._returning)
 
+    def back_at_once(self) -> None:
+        """Takes a slot that there may not be: the next one that is given back makes up for it."""
+        self._free -= 1
+
     def leave(self) -> None:
         """Gives a slot to whoever waits."""
+        if self._free < 0:
+            self._free += 1
+            return
         for queue in (self._returning, self._waiting):
             while queue:
                 waiter = queue.popleft()
@@ -43,7 +50,7 @@ class Slots:
         self._free += 1
 
     async def _enter(self, queue: deque[Future[None]]) -> None:
-        if self._free:
+        if self._free > 0:
             self._free -= 1
             return
         waiter: Future[None] = get_running_loop().create_future()
@@ -67,11 +74,15 @@ class Slot:
     async def lend(self) -> AsyncIterator[None]:
         """Gives the slot away meanwhile, and takes it back before it ends.
 
+        Who ends in an error, as when the run is to stop, does not wait for it.
+
         Two calls of one row that both wait lend it twice, which is one row more at work than there
         are slots, for as long as a call of that row goes on.
         """
         self._slots.leave()
         try:
             yield
-        finally:
             await self._slots.back()
+        except BaseException:
+            self._slots.back_at_once()
+            raise

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"build", "report", "report_plan", "progress", "status"}),),
     (
         frozenset({"drive", "publish", "audit", "account"})
-        | {"plan", "plan_sample", "plan_time", "plan_estimate"},
+        | {"plan", "plan_flow", "plan_sample", "plan_time", "plan_estimate"},
     ),
     (frozenset({"runners"}),),
     (frozenset({"frontier"}),),
