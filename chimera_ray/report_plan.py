@@ -23,7 +23,7 @@ def plan(found: Plan, config: Config) -> RenderableType:
         calls_table(found),
         roles_table(found, models),
         time_table(found),
-        *(Text(line) for line in [*_budget_lines(found, config), *_notes(found, models)]),
+        *(Text(line) for line in [*_budget_lines(found), *_notes(found, models)]),
     )
 
 
@@ -122,7 +122,7 @@ def _range(found: Range, say: Callable[[float], str] | None = None) -> str:
 
 
 def _count(value: float, digits: int) -> str:
-    """A number → its first digits, where it has more than four."""
+    """A number → its first digits, from a thousand on."""
     for unit, size in UNITS.items():
         if round(value) >= size:
             scaled = value / size
@@ -154,7 +154,7 @@ def _prices_of(model: ModelConfig) -> str:
     return (model.prices.as_of or "no date") if _has_prices(model) else "no prices"
 
 
-def _budget_lines(found: Plan, config: Config) -> list[str]:
+def _budget_lines(found: Plan) -> list[str]:
     return [_budget_line(budget) for budget in found.budgets] or [
         "No cap is set: runtime.max_cost_usd, runtime.max_total_tokens."
     ]

@@ -19,8 +19,8 @@ from chimera_ray.errors import StopError
 Exchange = Callable[[Report], Awaitable[Grant]]
 """a report → the limiter's answer"""
 MAX_WANTED = 512
-SPACING_S, NEWS_S, HEARTBEAT_S = 0.01, 0.25, 2.0
-"""between two reports at least; until news are told; between two reports while calls run"""
+SPACING_S, URGENT_S, NEWS_S, HEARTBEAT_S = 0.01, 0.05, 0.25, 2.0
+"""between two reports: at least; if there was a 429; if there is news; if calls run"""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 CLOSE_S = 5.0
 """for the last report"""
@@ -124,6 +124,8 @@ class Gate:
         news = self._news
         if is_limited:
             news.num_limited += 1
+            if news.num_limited == 1:
+                self._wake.set()
         else:
             news.num_ok += 1
         news.tokens_over += actual - estimated
@@ -187,14 +189,11 @@ class Gate:
         while self._queue and self._queue[0][1].done():
             self._queue.popleft()
         asked_at = self._asked_at
-        if self._queue and not self._is_told:
-            due = asked_at + SPACING_S
-        elif self._queue and self._has_news:
-            due = min(self._again_at, asked_at + NEWS_S)
-        elif self._queue:
-            due = self._again_at
+        if self._queue:  # what has ended may have made room
+            is_urgent = self._has_news or not self._is_told
+            due = asked_at + SPACING_S if is_urgent else self._again_at
         elif self._has_news:
-            due = asked_at + NEWS_S
+            due = asked_at + (URGENT_S if self._news.num_limited else NEWS_S)
         elif self._in_flight > 0:
             due = asked_at + HEARTBEAT_S
         else:
@@ -207,15 +206,9 @@ class Gate:
         wanted = tuple(tokens for tokens, _ in islice(waiting, MAX_WANTED))
         told, self._news, self._has_news = self._news, _News(), False
         report = Report(
-            self._holder,
-            wanted,
-            self._in_flight,
-            told.num_ok,
-            told.num_limited,
-            told.tokens_over,
-            told.pause_s,
-            told.learnt,
-        )
+            self._holder, wanted, self._in_flight, told.num_ok, told.num_limited,
+            told.tokens_over, told.pause_s, told.learnt,
+        )  # fmt: skip
         loop = asyncio.get_running_loop()
         try:
             grant = await self._exchange(report)

@@ -10,33 +10,28 @@ from typing import NamedTuple
 
 from chimera_ray.model_config import Limits
 
-SAFETY = 0.98
-"""of a known limit is used: the server's clock is not ours"""
-BURST_S = 1.0
-"""of a known limit may be saved up"""
+SAFETY, BURST_S = 0.98, 1.0
+"""of a known limit is used, since the server's clock is not ours; so much of it may be saved up"""
 FIRST_WINDOW = 64
 """calls in flight at an endpoint of which nothing is known; one more for each that ends well"""
-DEAD_S, LATE_S = 15.0, 0.5
-"""silence after which a holder's calls are over; after which nobody waits for its turn"""
-LEAD = 4
-"""calls that a holder may be granted ahead of its turn"""
-MAX_PAUSE_S = 60.0
+DEAD_S, LATE_S, LEAD = 15.0, 0.5, 4
+"""silence after which a holder's calls are over; after which nobody waits for its turn; calls that
+a holder may be ahead of its turn"""
 REPORT_S, SOON_S, LONG_S = 0.25, 0.1, 5.0
 """until the next report: of who may start freely; where any moment may make room; at most"""
-RESTART_S = 6.0
-"""within which every living holder has found a new limiter"""
+MAX_PAUSE_S, RESTART_S = 60.0, 6.0
+"""that a storm may stop all; within which every living holder has found a new limiter"""
 FREE_SHARE, PACED_SHARE = 0.05, 0.02
 """of 429s that mean a limit: when none has been met yet, when one has"""
 MAX_STRAY_SHARE, STORM_SHARE = 0.4, 0.5
 """of 429s that may be strays; that mean that nobody should go on"""
 MIN_RATE = 0.1
 """calls a second, whatever the 429s say"""
-RETURN_S, PROBE = 8.0, 2e-6
-"""back to the last good rate in so long; then beyond it by this times the seconds cubed"""
-SETTLE_S = 0.5
-"""after a cut, until the outcomes tell of the new rate"""
+RETURN_S, PROBE, SETTLE_S = 8.0, 2e-6, 0.5
+"""back to the last good rate in so long; then beyond it by this times the seconds cubed; after a
+cut, until the outcomes tell of the new rate"""
 FEW_CALLS, MANY_CALLS = 20, 100
-"""calls that an epoch needs; that it needs after a cut, to tell whether the 429s are strays"""
+"""that an epoch needs; that it needs after a cut, to tell whether the 429s are strays"""
 STRAY_S, FORGET_S = 300.0, 600.0
 """until 429s may be found to be strays once more; until a limit that nobody meets is forgotten"""
 
@@ -61,9 +56,8 @@ class Report(NamedTuple):
     in_flight: int = 0
     """calls granted to this holder that have not ended"""
     num_ok: int = 0
-    """attempts that ended with anything but a 429"""
     num_limited: int = 0
-    """attempts that ended with a 429"""
+    """attempts that ended with a 429; `num_ok`: with anything else"""
     tokens_over: int = 0
     """actual less estimated tokens of the attempts that ended"""
     pause_s: float = 0.0
@@ -137,10 +131,7 @@ class _Epoch(NamedTuple):
     took_s: float
     started: int
     limited: int
-
-    @property
-    def share(self) -> float:
-        return self.limited / self.started
+    share: float
 
 
 class _Pace:
@@ -158,9 +149,8 @@ class _Pace:
         self._recent_started = self._recent_limited = 0.0
         self._probe, self._is_returning = PROBE, False
         self._series: list[_Epoch] = []
-        self._before = 0.0
+        self._before = self._usual_rate = 0.0
         self._before_at = self._strays_at = -math.inf
-        self._usual_rate = 0.0
 
     @property
     def rate(self) -> float | None:
@@ -206,7 +196,8 @@ class _Pace:
 
     def judge(self, now: float) -> bool:
         """At the end of an epoch: another rate, or whether it was a storm."""
-        epoch = _Epoch(now - self._since, max(self._started, self._limited, 1), self._limited)
+        num, limited = max(self._started, self._limited, 1), self._limited
+        epoch = _Epoch(now - self._since, num, limited, limited / num)
         if epoch.took_s < 1:
             return False
         if epoch.limited > 4 and epoch.share > STORM_SHARE:
@@ -237,12 +228,12 @@ class _Pace:
             self._good, self.window = None, float(FIRST_WINDOW)
 
     def _slow_down(self, epoch: _Epoch, now: float) -> None:
+        used = epoch.started / epoch.took_s
         if epoch.share > MAX_STRAY_SHARE:
             self._series.clear()
         else:
-            if not self._series and now - self._before_at > 60:
-                self._before = self.rate or 1.25 * epoch.started / epoch.took_s
-                self._before_at = now
+            if not self._series and now - self._before_at > MAX_PAUSE_S:
+                self._before, self._before_at = self.rate or 1.25 * used, now
             self._series = [*self._series[-2:], epoch]
         is_same_share = len(self._series) == 3  # although twice cut to what was accepted
         if is_same_share and now - self._strays_at > STRAY_S:
@@ -251,7 +242,7 @@ class _Pace:
             self._grown_s, self._probe = RETURN_S, 16 * PROBE
             self._series.clear()
         else:
-            accepted = (epoch.started - epoch.limited) / epoch.took_s
+            accepted = used * (1 - epoch.share)
             # A limit that is where it was last time is looked for less often.
             is_same = self._good is not None and abs(accepted - self._good) < 0.25 * self._good
             self._probe = max(self._probe / 2, PROBE / 32) if is_same else PROBE
@@ -271,12 +262,7 @@ class Limiter:
     """Reports in, grants out: one for each endpoint, for the whole cluster."""
 
     def __init__(self, limits: Limits, now: float) -> None:
-        """Nothing is saved up: a limiter that was restarted grants no second burst.
-
-        Args:
-            limits: what is configured.
-            now: seconds of a clock that never goes back.
-        """
+        """Nothing is saved up: a limiter that was restarted grants no second burst."""
         self._limits = limits
         self._calls, self._tokens, self._pace = _Bucket(now), _Bucket(now), _Pace(now)
         self._holders: dict[str, _Holder] = {}
@@ -304,7 +290,7 @@ class Limiter:
         me.granted = 0
         if now < self._paused_until:
             grant = Grant(0, self._paused_until - now, False)
-        elif self._is_open(now, len(report.wanted) + sum(h.waiting for h in self._others(me))):
+        elif self._is_open(now, len(report.wanted) - me.waiting):
             grant = Grant(len(report.wanted), REPORT_S, True)
         else:
             grant = self._grant(report.wanted, me, now)
@@ -315,9 +301,7 @@ class Limiter:
 
     def _listen(self, report: Report, now: float) -> tuple[_Holder, int]:
         """A report → its holder, and how many calls it started since its last one."""
-        dead = [name for name, h in self._holders.items() if now - h.heard > DEAD_S]
-        for name in dead:
-            del self._holders[name]
+        self._holders = {n: h for n, h in self._holders.items() if now - h.heard <= DEAD_S}
         me = self._holders.get(report.holder)
         num_ended = report.num_ok + report.num_limited
         if me is None:
@@ -338,12 +322,10 @@ class Limiter:
             self._limit_tokens = learnt.limit_tokens or self._limit_tokens
             self._calls.hold(learnt.remaining_requests, learnt.reset_requests_s, now)
             self._tokens.hold(learnt.remaining_tokens, learnt.reset_tokens_s, now)
-        pause_s = min(report.pause_s, MAX_PAUSE_S)
-        self._asked_until = max(self._asked_until, now + pause_s)
+        self._asked_until = max(self._asked_until, now + min(report.pause_s, MAX_PAUSE_S))
         self._pace.window += report.num_ok
         if self._pace.count(started, report.num_limited, now) or self._pace.judge(now):
-            asked_s = self._asked_until - now
-            self._paused_until = now + (asked_s if asked_s > 0 else 1.0)
+            self._paused_until = self._asked_until if self._asked_until > now else now + 1.0
             self._pace.pause(now, self._paused_until)
             self._calls.level, self._calls.filled = 0.0, self._paused_until
 
@@ -359,23 +341,20 @@ class Limiter:
             rates.append(FIRST_WINDOW)  # until the first answer, which may tell the limits
         self._calls.fill(min(rates, default=None), now)
 
-    def _others(self, me: _Holder) -> list[_Holder]:
-        return [holder for holder in self._holders.values() if holder is not me]
-
     def _in_flight(self) -> int:
         return sum(holder.told + holder.granted for holder in self._holders.values())
 
-    def _is_open(self, now: float, num_waiting: int) -> bool:
+    def _is_open(self, now: float, num_more: int) -> bool:
         is_held = now < max(self._calls.held_until, self._tokens.held_until)
         if not self._is_unknown or self._limits.max_in_flight is not None or is_held:
             return False
-        busy = self._in_flight() + num_waiting
-        return not self._limits.is_adaptive or self._pace.window >= max(4 * FIRST_WINDOW, 2 * busy)
+        busy = self._in_flight() + num_more + sum(h.waiting for h in self._holders.values())
+        is_wide = self._pace.window >= max(4 * FIRST_WINDOW, 2 * busy)
+        return is_wide or not self._limits.is_adaptive
 
     def _room(self) -> float:
         window = self._pace.window if self._is_unknown and self._limits.is_adaptive else math.inf
-        most = self._limits.max_in_flight
-        return min(window, math.inf if most is None else most) - self._in_flight()
+        return min(window, self._limits.max_in_flight or math.inf) - self._in_flight()
 
     def _grant(self, wanted: tuple[int, ...], me: _Holder, now: float) -> Grant:
         room = self._room()
@@ -396,8 +375,7 @@ class Limiter:
         self._is_short = room > num and self._calls.level < max(1.0, self._calls.capacity / 2)
         # Many holders ask less often each, so that the limiter keeps up with all of them.
         least_s = 0.02 + 0.002 * len(self._holders)
-        wait_s = max(min(wait_s, 1.0), SOON_S if num >= room else 0.0, least_s)
-        return Grant(num_fair, wait_s, False)
+        return Grant(num_fair, max(min(wait_s, 1.0), SOON_S if num >= room else least_s), False)
 
     def _wait_s(self, num: int, spent: int, tokens: int, now: float) -> float:
         # A call larger than the bucket starts all the same, and leaves a debt.
@@ -408,7 +386,8 @@ class Limiter:
 
     def _fair(self, num: int, wanted: tuple[int, ...], me: _Holder, room: float, now: float) -> int:
         """So many calls could start → how many of them are this holder's turn."""
-        rivals = [h for h in self._others(me) if h.waiting and now <= h.due + LATE_S]
+        others = (holder for holder in self._holders.values() if holder is not me)
+        rivals = [h for h in others if h.waiting and now <= h.due + LATE_S]
         if not num or not rivals:
             return num
         behind = min(holder.turn for holder in rivals)

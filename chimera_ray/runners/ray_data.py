@@ -52,11 +52,10 @@ class RayCarrier:
         """
         try:
             with ThreadPoolExecutor(1) as aside:
-                starting = aside.submit(self._start)
-                import ray.data  # noqa: F401 - a second's work, while Ray's processes start
-
-                chunks = {standing.node.name: self._chunks(standing) for standing in standings}
-                starting.result()
+                # Beside it, not it beside: what Ray starts dies with the thread that started it.
+                prepared = aside.submit(self._prepare, standings)
+                self._start()
+                chunks = prepared.result()
             self._start_counters(standings)
             for bundle in self._plan(standings, chunks).iter_internal_ref_bundles():
                 del bundle  # receipts: what counts is in the ledger
@@ -100,6 +99,12 @@ class RayCarrier:
             for name in self._store.names(kind):
                 if name < _days_ago(STALE_DAYS):
                     self._store.delete_folder(f"{kind}/{name}")
+
+    def _prepare(self, standings: Sequence[Standing]) -> dict[str, list[str]]:
+        """What takes a second and needs no Ray → by stage, the chunks of what is to be done."""
+        import ray.data  # noqa: F401 - for the plan
+
+        return {standing.node.name: self._chunks(standing) for standing in standings}
 
     def _start_counters(self, standings: Sequence[Standing]) -> None:
         """Starts what the cluster counts together, so that it lives where the driver does."""

@@ -24,6 +24,8 @@ from chimera_ray.model_config import (
     SimulatedModel,
     Timeouts,
 )
+from chimera_ray.plan_config import PlanConfig, RolePrior, StagePrior
+from chimera_ray.stage import Stage
 from chimera_ray.stages import STAGES
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -165,6 +167,25 @@ def test_conf_openai_compatible_model_shows_every_field() -> None:
     shapes = {"limits": Limits, "timeouts": Timeouts, "retry": Retry}
     for key, shape in {**shapes, "prices": Prices, "sampling": Sampling}.items():
         _require_keys(said[key], shape, key)
+
+
+def test_conf_plan_shows_every_field_and_every_stage_and_role() -> None:
+    said = _loaded("plan", "default.yaml")
+    _require_keys(said, PlanConfig, "plan")
+    assert list(said["stages"]) == list(STAGES)
+    for name, stage in STAGES.items():
+        asked = said["stages"][name]
+        roles = stage.roles if isinstance(stage, Stage) else ()
+        assert list(asked) == list(StagePrior.model_fields)[: 2 if roles else 1], name
+        assert tuple(asked.get("roles", ())) == roles, name
+        for role in roles:
+            _require_keys(asked["roles"][role], RolePrior, role)
+
+
+def test_conf_plan_leaves_the_identity_alone() -> None:
+    other = _composed("plan.stages.draft_problem.roles.drafter.output_tokens=[1, 2]")
+    assert other.plan != _composed().plan
+    assert build_graph(other).fingerprint == build_graph(_composed()).fingerprint
 
 
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)

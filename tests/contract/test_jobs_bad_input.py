@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from chimera_ray.config import read_config
+from chimera_ray.config import ROLES, Config, read_config
 from chimera_ray.errors import ConfigError
 from chimera_ray.graph import Graph, build_graph
 from chimera_ray.ledger.store import Store
@@ -37,8 +37,8 @@ HERE = {
 }
 
 
-def _started(*arguments: str, cwd: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, str(ROOT / "jobs" / "build_dataset.py"), *arguments]
+def _started(*arguments: str, cwd: Path, job: str = "build_dataset") -> "subprocess.Popen[str]":
+    command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *arguments]
     env = {**os.environ, "PYTHONPATH": str(cwd.parent / "no_ray")}
     return subprocess.Popen(
         command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -88,8 +88,43 @@ def test_job_asked_for_its_configuration_prints_yaml_and_does_nothing(tmp_path: 
     process = _started("--cfg", "job", "recipe=chimera_9k", cwd=tmp_path / "here")
     printed, complaint = process.communicate(timeout=60)
     assert (process.returncode, complaint) == (0, "")
-    assert set(yaml.safe_load(printed)) == {"recipe", "models", "runtime", "output_dir"}
+    assert set(yaml.safe_load(printed)) == set(Config.model_fields)
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_job_plan_of_the_papers_recipe_needs_no_key_no_ray_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _forbid_ray(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    process = _started("recipe=chimera_9k", cwd=tmp_path / "here", job="plan_run")
+    printed, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (0, "")
+    for role in ROLES:
+        assert role in printed
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("plan.stages.draft_problem.roles.drafter.output_tokens=[2, 1]", "output_tokens"),
+        ("plan.tokens_per_s.openai=[0, 1]", "tokens_per_s.openai"),
+        ("~plan.stages.draft_problem", "plan.stages.draft_problem.roles.drafter: missing"),
+    ],
+    ids=["order", "no_speed", "no_prior"],
+)
+def test_job_plan_bad_input_ends_in_one_line_with_code_2(
+    tmp_path: Path, argument: str, said: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    process = _started("recipe=chimera_9k", argument, cwd=tmp_path / "here", job="plan_run")
+    printed, complaint = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (2, "")
+    assert complaint.startswith("bad input: ")
+    assert complaint.count("\n") == 1
+    assert said in complaint
 
 
 @pytest.mark.parametrize("overrides", HERE.values(), ids=HERE)

@@ -164,6 +164,17 @@ def test_plan_that_nobody_can_make_names_the_missing_prior(tmp_path: Path) -> No
         _plan(config_of(tmp_path))
 
 
+def test_plan_of_a_stage_that_does_not_exist_names_it(tmp_path: Path) -> None:
+    config = _assuming(config_of(tmp_path), shares={"draft_problm": 1.0})
+    with pytest.raises(ConfigError, match=r"plan\.stages: no such stage: draft_problm"):
+        _plan(config)
+
+
+def test_plan_needs_no_prior_where_nobody_is_asked(tmp_path: Path) -> None:
+    stages = ("expand_topics", "dedupe_topics", "nominate_topics", "confirm_topic")
+    assert _plan(Run(config_of(tmp_path, stages=stages)).config).to_come.calls == (0, 0, 0)
+
+
 def test_plan_of_a_remote_model_without_speed_names_it(tmp_path: Path) -> None:
     config = _assuming(config_of(tmp_path, models={"solver": {**OPENAI}}))
     plan = config.plan.model_copy(update={"tokens_per_s": {}})
@@ -284,7 +295,8 @@ def _timed(
     pool = config.runtime.pool.model_copy(update={"max_in_flight": slots})
     config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"pool": pool})})
     role = RoleLoad("solver", constant(rows), constant(rows * 100), constant(5.0))
-    times, total = times_of([[StageLoad("sample_trajectory", constant(rows), (role,))]], config)
+    load = StageLoad("sample_trajectory", constant(rows), constant(rows * 5), (role,))
+    times, total = times_of([[load]], config)
     assert total == times[0].seconds
     return times[0]
 
@@ -323,8 +335,8 @@ def test_time_of_stages_at_one_endpoint_adds_up(tmp_path: Path) -> None:
     config = config_of(tmp_path, models={"drafter": remote, "verifier_a": remote})
     hundred, second = constant(100), constant(1.0)
     loads = [
-        StageLoad("draft_problem", hundred, (RoleLoad("drafter", hundred, hundred, second),)),
-        StageLoad("validate_problem", hundred, (RoleLoad("verifier_a", hundred, hundred, second),)),
+        StageLoad(stage, hundred, hundred, (RoleLoad(role, hundred, hundred, second),))
+        for stage, role in (("draft_problem", "drafter"), ("validate_problem", "verifier_a"))
     ]
     (together,), _ = times_of([loads], config)
     apart, total = times_of([[load] for load in loads], config)

@@ -1,10 +1,10 @@
-"""Wilson intervals against hand-worked values."""
+"""Intervals against hand-worked values."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chimera_ray.metrics.intervals import wilson
+from chimera_ray.metrics.intervals import mean_interval, wilson
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,21 @@ def test_wilson_any_counts_holds_the_proportion(counts: tuple[int, int]) -> None
     interval = wilson(*counts)
     assert interval is not None
     assert 0 <= interval[0] <= counts[0] / counts[1] <= interval[1] <= 1
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0]], ids=["none", "one", "two"])
+def test_mean_interval_of_too_few_values_is_none(values: list[float]) -> None:
+    assert mean_interval(values) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 2.0, 3.0, 4.0], (0.445739, 4.554261)),  # 2.5 ± 3.182446 * 0.645497
+        ([5.0] * 3, (5.0, 5.0)),
+        ([float(value) for value in range(1, 21)], (7.731189, 13.268811)),
+    ],
+    ids=["four", "equal", "twenty"],
+)
+def test_mean_interval_is_students(values: list[float], expected: tuple[float, float]) -> None:
+    assert mean_interval(values) == pytest.approx(expected, rel=0.05)
