@@ -68,6 +68,8 @@ async def decontaminate_problem(
 
 
 def _overlap(problem: str, params: DecontaminateProblemParams) -> str | None:
+    if not params.benchmarks:
+        return None
     for index in params.indexes:
         match = index.best(problem)
         if match is not None and match.jaccard > params.max_jaccard:
