@@ -5,13 +5,18 @@ from collections.abc import Callable
 
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
+from chimera_ray.backends.openai_batch_journal import Journal
 from chimera_ray.errors import ConfigError
 from chimera_ray.llm import Model
 from chimera_ray.model_config import ModelConfig, OpenAIModel, SimulatedModel
 
 
 def build_model(
-    config: ModelConfig, gate_of: Callable[[OpenAIModel], Gate], halt: Halt, max_connections: int
+    config: ModelConfig,
+    gate_of: Callable[[OpenAIModel], Gate],
+    halt: Halt,
+    max_connections: int,
+    journal_of: Callable[[OpenAIModel], Journal] | None = None,
 ) -> Model:
     """A model's configuration → the model, ready to be asked.
 
@@ -20,15 +25,23 @@ def build_model(
         gate_of: finds the gate where calls to an endpoint wait for their turn.
         halt: stops whatever waits.
         max_connections: calls at the same time, at most.
+        journal_of: finds where an endpoint's batches are written down; None: nowhere.
 
     Raises:
-        ConfigError: this version has no such backend; the text names the model.
+        ConfigError: this version has no such backend, or batches cannot be written down; the text
+            names the model.
         EndpointError: the key is not in this process's environment.
     """
     if isinstance(config, SimulatedModel):
         from chimera_ray.backends.simulated import Simulated
 
         return Simulated(config)
+    if isinstance(config, OpenAIModel) and config.batch is not None:
+        from chimera_ray.backends.openai_batch import OpenAIBatch
+
+        if journal_of is None:
+            raise ConfigError(f"model {config.name}: batches are for runs that have a ledger")
+        return OpenAIBatch(config, config.batch, journal_of(config), halt)
     if isinstance(config, OpenAIModel):
         from chimera_ray.backends.openai import OpenAI
 

@@ -202,8 +202,8 @@ class Gate:
 
     async def _talk(self) -> None:
         """One exchange; what could not be told stays news."""
-        waiting = [entry for entry in self._queue if not entry[1].done()]
-        wanted = tuple(tokens for tokens, _ in islice(waiting, MAX_WANTED))
+        waiting = (tokens for tokens, turn in self._queue if not turn.done())
+        wanted = tuple(islice(waiting, MAX_WANTED))
         told, self._news, self._has_news = self._news, _News(), False
         report = Report(
             self._holder, wanted, self._in_flight, told.num_ok, told.num_limited,

@@ -5,21 +5,24 @@ that into the SDK's types costs as much CPU as all the rest together.
 """
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import aiohttp
 import httpx2
 import openai
 
+from chimera_ray.backends.aiohttp_client import AiohttpClient
 from chimera_ray.backends.forecast import Forecast
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Learnt
 from chimera_ray.backends.limits import persist
-from chimera_ray.backends.openai_errors import refused_field, translated
+from chimera_ray.backends.openai_errors import kind_of, refused_field, translated
 from chimera_ray.backends.openai_replies import reply_of
 from chimera_ray.backends.rate_headers import learnt_from
 from chimera_ray.backends.strict_schema import strict_schema
@@ -49,6 +52,7 @@ class OpenAI:
         self.name = config.name
         self._config, self._gate, self._halt = config, gate, halt
         self._client = open_client(config, max_connections)
+        self._url = f"{str(self._client.base_url).rstrip('/')}/chat/completions"
         self._structured = config.structured_output
         self._forecast = Forecast(config.sampling.max_tokens)
         self._learnt: Learnt | None = None
@@ -84,17 +88,18 @@ class OpenAI:
 
     async def _attempt(self, request: Request) -> Reply:
         timeouts = self._config.timeouts
-        headers = {"Idempotency-Key": call_key(self._identity, request)}
+        key = call_key(self._identity, request)
+        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
         try:
             async with asyncio.timeout(timeouts.total_s):
                 while True:
                     structured = self._structured
                     try:
                         response = await self._client.post(
-                            "/chat/completions",
+                            self._url,
                             cast_to=httpx2.Response,
-                            body=body_of(self._config, request, structured),
-                            options={"headers": headers},
+                            content=json.dumps(body_of(self._config, request, structured)).encode(),
+                            options={"headers": headers, "idempotency_key": key},
                         )
                         break
                     except openai.BadRequestError as exc:
@@ -105,7 +110,9 @@ class OpenAI:
             raise TransientProviderError(
                 f"{self.name}: no whole reply within {timeouts.total_s:g} s"
             ) from None
-        except openai.OpenAIError as exc:
+        # The SDK lets through what its transport raises for an answer that is no HTTP, request and
+        # key included.
+        except (openai.OpenAIError, aiohttp.ClientError) as exc:
             if isinstance(exc, openai.APIStatusError):
                 self._is_reached = True
                 self._learnt = learnt_from(exc.response.headers) or self._learnt
@@ -119,17 +126,16 @@ class OpenAI:
         self._forecast.learn(reply.usage)
         return reply
 
-    def _require_reachable(self, exc: openai.OpenAIError) -> None:
+    def _require_reachable(self, exc: Exception) -> None:
         """Ends the run when the endpoint was never reached: nobody starts a server that slowly."""
         limit_s = self._config.retry.unreachable_s
         if self._unreached_since is None:  # not since it was made: a stage may begin late
             self._unreached_since = time.monotonic()
         if not self._is_reached and time.monotonic() - self._unreached_since > limit_s:
             where = self._config.base_url or "the provider"
-            kind = type(exc.__cause__ or exc).__name__
             raise EndpointError(
-                f"{self.name}: {where} could not be reached in {limit_s:g} s ({kind}): check "
-                "base_url, and that the server is up"
+                f"{self.name}: {where} could not be reached in {limit_s:g} s ({kind_of(exc)}): "
+                "check base_url, and that the server is up"
             ) from None
 
     def _weaken(self, structured: str) -> None:
@@ -149,9 +155,6 @@ def open_client(config: OpenAIModel, max_connections: int) -> openai.AsyncOpenAI
         EndpointError: the environment variable is not set.
     """
     times = config.timeouts
-    limits = httpx2.Limits(
-        max_connections=max_connections, max_keepalive_connections=max_connections
-    )
     timeout = httpx2.Timeout(
         times.total_s, connect=times.connect_s, read=times.first_byte_s, pool=times.total_s
     )
@@ -160,7 +163,7 @@ def open_client(config: OpenAIModel, max_connections: int) -> openai.AsyncOpenAI
         base_url=config.base_url,
         max_retries=0,
         timeout=timeout,
-        http_client=openai.DefaultAioHttpClient(limits=limits, timeout=timeout),
+        http_client=AiohttpClient(max_connections, timeout),
     )
 
 

@@ -52,18 +52,17 @@ _FIELDS = (
 )
 
 
-def translated(exc: openai.OpenAIError, config: OpenAIModel, request: Request) -> ChimeraError:
-    """An SDK's error → ours, in words that quote neither prompt nor key."""
+def translated(exc: Exception, config: OpenAIModel, request: Request) -> ChimeraError:
+    """An error of the SDK or its transport → ours, in words that quote neither prompt nor key."""
     name = config.name
-    if isinstance(exc, openai.APITimeoutError):
-        return TransientProviderError(f"{name}: timed out")
     if not isinstance(exc, openai.APIStatusError):
-        kind = type(exc.__cause__ or exc).__name__
-        return TransientProviderError(f"{name}: the connection failed ({kind})")
+        kind = kind_of(exc)
+        what = "timed out" if "Timeout" in kind else "the connection failed"
+        return TransientProviderError(f"{name}: {what} ({kind})")
     status, code = exc.status_code, str(exc.code or exc.type or "")[:CODE_CHARS]
     where = f"{name} at {config.base_url or 'the provider'}"
     said = _said(exc, config, request)
-    if code in _SPENT or status in _FATAL:
+    if code in _SPENT or status in _FATAL or 300 <= status < 400:
         return EndpointError(f"{where} {_no(status, config)}{said}")
     if status in _PASSING or status >= 500:
         return _passing(exc, f"{name}: HTTP {status}{said}")
@@ -76,6 +75,13 @@ def translated(exc: openai.OpenAIError, config: OpenAIModel, request: Request) -
         )
     is_too_long = "context_length" in code or _TOO_LONG.search(_words(exc).lower())
     return (ContextError if is_too_long else ProviderError)(f"{name}: HTTP {status}{said}")
+
+
+def kind_of(exc: BaseException) -> str:
+    """An error → what its first cause is called: the SDK's transport says timeout for much else."""
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    return type(exc).__name__
 
 
 def refused_field(exc: openai.APIStatusError, extra_fields: Iterable[str] = ()) -> str | None:
@@ -110,6 +116,8 @@ def _no(status: int, config: OpenAIModel) -> str:
         404: "does not know this model, or is no chat endpoint (HTTP 404): check name and base_url",
         429: f"has no quota left for {key}: top up the account or raise its limit",
     }
+    if status < 400:
+        return f"sends calls elsewhere (HTTP {status}): give the final address as base_url"
     return meanings.get(status, f"refuses every call (HTTP {status})")
 
 

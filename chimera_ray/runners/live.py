@@ -55,10 +55,18 @@ class Live:
         for name in self._store.names(self._folder):
             if name.startswith(_HALT):
                 with suppress(FileNotFoundError):  # the run has ended meanwhile
-                    said = json.loads(self._store.read_text(f"{self._folder}/{name}"))
-                    return _REASONS[said["kind"]](said["text"])
+                    return _reason(self._store.read_text(f"{self._folder}/{name}"))
         return None
 
     def delete(self) -> None:
         """Deletes all of it."""
         self._store.delete_folder(self._folder)
+
+
+def _reason(said: str) -> StopError:
+    """What `tell_halt` wrote → the reason; a file that is not whole is one too."""
+    try:
+        told = json.loads(said)
+        return _REASONS.get(told["kind"], StopError)(told["text"])
+    except (ValueError, TypeError, KeyError):
+        return StopError("another process stopped the run, and its reason cannot be read")

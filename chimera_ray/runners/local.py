@@ -14,6 +14,7 @@ from chimera_ray.backends.limiter import Limiter
 from chimera_ray.config import Config
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Node
+from chimera_ray.ledger.store import Store
 from chimera_ray.model_config import OpenAIModel
 from chimera_ray.runners.reins import Reins
 from chimera_ray.runners.spending import spent_so_far
@@ -51,7 +52,8 @@ class LocalCarrier:
 
     async def _carry(self, standings: Sequence[Standing]) -> None:
         nodes: list[Node] = [standing.node for standing in standings]
-        reins = Reins(self._run_id, self._connect, self._purse())
+        store = Store(self._config.output_dir)
+        reins = Reins(self._run_id, self._connect, self._purse(), store)
         self._workers = [
             StageWorker(self._config, node, self._run_id, reins, self._open_model) for node in nodes
         ]

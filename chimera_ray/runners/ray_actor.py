@@ -166,7 +166,7 @@ async def _open(
     runtime = config.runtime
     has_cap = runtime.max_cost_usd is not None or runtime.max_total_tokens is not None
     purse = Purse(way_to_budget(run_id), actor) if has_cap else None
-    reins = Reins(actor, way_to_limiter, purse)
+    reins = Reins(actor, way_to_limiter, purse, Store(config.output_dir))
     live = Live(Store(config.output_dir), run_id)
     reins.halt.listen(lambda reason: live.tell_halt(actor, reason))
     workers = [StageWorker(config, node, run_id, reins, open_model) for node in nodes]

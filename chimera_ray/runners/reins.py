@@ -1,11 +1,13 @@
-"""What holds one process back: the run's halt, the endpoints' gates, the budget."""
+"""What holds one process back: the run's halt, the endpoints' gates and batches, the budget."""
 
 from collections.abc import Callable
 
 from chimera_ray.backends.budget import Purse
 from chimera_ray.backends.gate import Exchange, Gate
 from chimera_ray.backends.halt import Halt
+from chimera_ray.ledger.store import Store
 from chimera_ray.model_config import OpenAIModel
+from chimera_ray.runners.journal import StoredJournal
 
 Connect = Callable[[OpenAIModel], Exchange]
 """a model → the way to the limiter of its endpoint"""
@@ -14,17 +16,20 @@ Connect = Callable[[OpenAIModel], Exchange]
 class Reins:
     """Shared by all stages of one process; made and used inside one event loop."""
 
-    def __init__(self, holder: str, connect: Connect, purse: Purse | None) -> None:
+    def __init__(
+        self, holder: str, connect: Connect, purse: Purse | None, store: Store | None = None
+    ) -> None:
         """Nothing is held back yet.
 
         Args:
             holder: this process, as the limiters are to know it.
             connect: finds an endpoint's limiter.
             purse: what the run may spend; None: without a cap.
+            store: where batches are written down; None: there are none.
         """
         self.halt = Halt()
         self.purse = purse
-        self._holder, self._connect = holder, connect
+        self._holder, self._connect, self._store = holder, connect, store
         self._gates: dict[str, Gate] = {}
         if purse is not None:
             self.halt.listen(purse.refuse)
@@ -36,6 +41,12 @@ class Reins:
             self.halt.listen(gate.refuse)
             self._gates[model.endpoint] = gate
         return self._gates[model.endpoint]
+
+    def journal(self, model: OpenAIModel) -> StoredJournal:
+        """A model → where the batches of its endpoint are written down."""
+        if self._store is None:
+            raise ValueError(f"{model.name} needs a store for its batches")
+        return StoredJournal(self._store, model)
 
     async def close(self) -> None:
         """Tells the limiters and the budget the last, and lets go."""

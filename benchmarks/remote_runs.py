@@ -1,0 +1,255 @@
+"""What runs over HTTP promise, shown on Ray against a server that misbehaves.
+
+    python benchmarks/remote_runs.py same              the same ledger as by the teacher in process
+    python benchmarks/remote_runs.py chaos             faults change no outcome, and what they cost
+    python benchmarks/remote_runs.py kill --kills 10   kill -9 under faults: which replies are lost
+    python benchmarks/remote_runs.py limits            how much of an endpoint's limits is used
+    python benchmarks/remote_runs.py cap               a budget's cap, and going on beyond it
+
+Each prints a table and a verdict, and exits with 1 if its promise is broken. The server is
+`tests/stub_server.py`, in a process of its own, over the simulated teacher.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from remote_kill import run_kill
+from remote_limits import CASES, run_limits
+from remote_setup import (
+    CALM,
+    CHAOS,
+    CONSOLE,
+    HASTE,
+    RETRY_AFTER_S,
+    Wanted,
+    config_of,
+    ended,
+    load,
+    new_table,
+    outcomes_of,
+    paid_in,
+    shipped,
+    slots_of,
+    verdict,
+    words_of,
+)
+from stub_faults import Behaviour, draw, rates_of
+from stub_server import StubServer
+
+from chimera_ray.backends.simulated import Simulated
+from chimera_ray.config import Config
+from chimera_ray.drive import drive
+from chimera_ray.graph import build_graph
+from chimera_ray.ledger.store import Store
+from chimera_ray.llm import Model
+from chimera_ray.model_config import ModelConfig
+from chimera_ray.runners.local import LocalCarrier
+from chimera_ray.runners.reins import Reins
+
+MAX_RATIO = 1.5
+INPUT_USD, OUTPUT_USD = 2.0, 8.0
+"""per million tokens; the demo then costs some dollars"""
+
+
+# same: over HTTP as in process
+
+
+def refer(config: Config) -> None:
+    """Carries the run in this process, each role by the shipped teacher that the server has."""
+
+    def open_teacher(model: ModelConfig, reins: Reins, max_connections: int) -> Model:
+        return Simulated(shipped(model.name))
+
+    run_id = "reference"
+    carrier = LocalCarrier(config, run_id, open_teacher)
+    drive(build_graph(config), Store(config.output_dir), carrier, run_id, lambda _: None)
+
+
+def run_same(folder: Path, wanted: Wanted) -> bool:
+    """The Ray run over HTTP against the reference."""
+    with StubServer() as server:
+        words = words_of(folder / "http", server.url)
+        took_s = ended(words, folder / "log")
+        counts = server.counts()
+    config = config_of(words)
+    reference = config.model_copy(update={"output_dir": str(folder / "in_process")})
+    refer(reference)
+    ours, theirs = outcomes_of(config), outcomes_of(reference)
+    table = new_table("over HTTP on Ray against in process", "stage", "inputs", "differ")
+    num_different = 0
+    for stage, expected in theirs.items():
+        pairs = list(zip(expected, ours[stage], strict=False))
+        differ = sum(a != b or a is None for a, b in pairs)
+        differ += abs(len(expected) - len(ours[stage]))
+        num_different += differ
+        table.add_row(stage, str(len(expected)), str(differ))
+    CONSOLE.print(table)
+    num_rows = sum(map(len, theirs.values()))
+    said = (
+        f"{num_different} of {num_rows} rows differ; {counts['finished']} replies, {took_s:.0f} s"
+    )
+    return verdict(not num_different, said)
+
+
+# chaos: faults change no outcome
+
+
+class Weather(NamedTuple):
+    """One whole run, and what the server saw of it."""
+
+    name: str
+    total_s: float
+    calls_s: float
+    """from the first request to the last"""
+    counts: dict[str, Any]
+    num_twice: int
+    """keys with more than one successful reply"""
+    ordered_s: float
+    """that a call had to wait by Retry-After, on average, summed over the stages' roles"""
+    ordered_total_s: float
+    load: str
+
+
+def endure(
+    name: str, folder: Path, wanted: Wanted, faults: Mapping[str, Any]
+) -> tuple[Weather, Config]:
+    """Faults → the run under them, to its end, in a folder of that name."""
+    behaviour = Behaviour(**CALM, **faults)
+    with StubServer(behaviour) as server:
+        words = words_of(folder / name, server.url, *slots_of(wanted), **HASTE)
+        total_s = ended(words, folder / f"{name}-log")
+        counts, keys = server.counts(), server.keys()
+    rates = rates_of(behaviour)
+    limited = {
+        key: sum(draw(behaviour, rates, key, nth) == "limited" for nth in range(seen.requests))
+        for key, seen in keys.items()
+    }
+    paid = paid_in(folder / name)
+    by_role: dict[str, list[int]] = {}
+    for key, seen in keys.items():
+        for request_id in seen.request_ids[:1]:
+            by_role.setdefault(paid[request_id].role, []).append(limited[key])
+    path_s = RETRY_AFTER_S * sum(sum(n) / len(n) for n in by_role.values())
+    weather = Weather(
+        name,
+        total_s,
+        counts["last_at"] - counts["first_at"],
+        counts,
+        sum(seen.finished > 1 for seen in keys.values()),
+        path_s,
+        RETRY_AFTER_S * sum(limited.values()),
+        load(),
+    )
+    return weather, config_of(words)
+
+
+def run_chaos(folder: Path, wanted: Wanted) -> bool:
+    """An undisturbed run, the same under faults, and how they differ."""
+    calm, config = endure("calm", folder, wanted, {})
+    chaos, disturbed = endure("chaos", folder, wanted, CHAOS)
+    expected, found = outcomes_of(config), outcomes_of(disturbed)
+    names = ("run", "s in all", "s of calls", "requests", "replies", "429", "500", "dropped")
+    table = new_table("under faults", *names, "hung", "malformed", "paid twice", "machine")
+    for one in (calm, chaos):
+        seen, faults = one.counts, one.counts["faults"]
+        statuses = [seen["statuses"].get(status, 0) for status in ("429", "500")]
+        broken = [faults.get(fault, 0) for fault in ("dropped", "hung", "malformed_json")]
+        cells = [seen["requests"], seen["finished"], *statuses, *broken, one.num_twice]
+        times = (f"{one.total_s:.1f}", f"{one.calls_s:.1f}")
+        table.add_row(one.name, *times, *map(str, cells), one.load)
+    CONSOLE.print(table)
+    num_open = sum(record is None for records in found.values() for record in records)
+    num_different = sum(
+        a != b for stage in expected for a, b in zip(expected[stage], found[stage], strict=False)
+    ) + sum(abs(len(expected[stage]) - len(found[stage])) for stage in expected)
+    raw = chaos.calls_s / calm.calls_s
+    ratio = (chaos.calls_s - chaos.ordered_s) / calm.calls_s
+    said = (
+        f"rows without an outcome: {num_open}; rows that differ: {num_different}; replies paid "
+        f"twice: {calm.num_twice + chaos.num_twice}; time of calls {raw:.2f} of undisturbed (in "
+        f"all {chaos.total_s / calm.total_s:.2f}), {ratio:.2f} without the {chaos.ordered_s:.1f} s "
+        "that Retry-After orders along a row's way (the roles' mean waits, added up: far less than "
+        f"all waits together, {chaos.ordered_total_s:.0f} s, which pass side by side); "
+        f"aim {MAX_RATIO:g}"
+    )
+    is_whole = not num_open and not num_different and not calm.num_twice and not chaos.num_twice
+    return verdict(is_whole and ratio <= MAX_RATIO, said)
+
+
+# cap: a budget
+
+
+def run_cap(folder: Path, wanted: Wanted) -> bool:
+    """A run that stops at its cap, and goes on under a higher one."""
+    output_dir, log = folder / "run", folder / "log"
+    prices = {"prices.input_usd": INPUT_USD, "prices.output_usd": OUTPUT_USD}
+    with StubServer(Behaviour(**CALM)) as server:
+        words = words_of(output_dir, server.url, *slots_of(wanted), **prices)
+        took_s = ended([*words, f"runtime.max_cost_usd={wanted.cap}"], log, code=3)
+        counts, keys = server.counts(), server.keys()
+        paid = paid_in(output_dir)
+        again_s = ended([*words, "runtime.max_cost_usd=1000"], log)
+        later, all_keys, all_paid = server.counts(), server.keys(), paid_in(output_dir)
+    table = new_table("a cap", "run", "s", "replies", "in ledger", "USD", "USD by server", "lost")
+    rows = (("capped", took_s, counts, keys, paid), ("in all", again_s, later, all_keys, all_paid))
+    lost = []
+    for name, seconds, seen, by_key, held in rows:
+        finished = {request_id for key in by_key.values() for request_id in key.request_ids}
+        usd, by_server = sum(reply.cost_usd for reply in held.values()), usd_of(seen["usage"])
+        lost.append(len(finished ^ held.keys()) + (abs(usd - by_server) > 1e-6))
+        cells = (f"{seconds:.1f}", str(seen["finished"]), str(len(held)))
+        table.add_row(name, *cells, f"{usd:.4f}", f"{by_server:.4f}", str(lost[-1]))
+    CONSOLE.print(table)
+    spent = sum(reply.cost_usd for reply in paid.values())
+    last_ones = [
+        request_id
+        for key in keys.values()
+        for request_id, at in zip(key.request_ids, key.finished_at, strict=True)
+        if at >= counts["last_at"] and request_id in paid
+    ]
+    in_flight_usd = sum(paid[request_id].cost_usd for request_id in last_ones)
+    num_twice = sum(key.finished > 1 for key in all_keys.values())
+    said = (
+        f"exit code 3 at {spent:.4f} of {wanted.cap:g} USD, of which {in_flight_usd:.4f} by the "
+        f"{len(last_ones)} calls that were in flight when the last one began; then exit code 0; "
+        f"replies lost: {sum(lost)}; paid twice: {num_twice}"
+    )
+    is_within = spent <= wanted.cap + in_flight_usd
+    return verdict(is_within and not sum(lost) and not num_twice, said)
+
+
+def usd_of(usage: dict[str, int]) -> float:
+    """The server's own count of tokens → what they cost."""
+    return (usage["input_tokens"] * INPUT_USD + usage["output_tokens"] * OUTPUT_USD) / 1e6
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    runs = {"same": run_same, "chaos": run_chaos, "kill": run_kill, "cap": run_cap}
+    added = {name: commands.add_parser(name) for name in runs}
+    for name, slots in (("chaos", 16), ("kill", 12), ("cap", 16)):
+        added[name].add_argument("--slots", type=int, default=slots, help="of each stage")
+    added["kill"].add_argument("--kills", type=int, default=10)
+    added["kill"].add_argument("--longest-s", type=float, default=10.0, help="before a kill")
+    added["kill"].add_argument("--seed", type=int, default=0)
+    added["cap"].add_argument("--cap", type=float, default=1.0, help="US dollars")
+    limits = commands.add_parser("limits")
+    limits.add_argument("cases", nargs="*", metavar="case", help=", ".join(CASES))
+    limits.add_argument("--minutes", type=float, default=4.0, help="for each, after the start")
+    wanted = parser.parse_args()
+    if wanted.command == "limits":
+        is_kept = run_limits(wanted.cases or list(CASES), wanted.minutes)
+        sys.exit(0 if is_kept else 1)
+    folder = Path(tempfile.mkdtemp(prefix=f"chimera-{wanted.command}-"))
+    CONSOLE.print(f"in {folder}")
+    sys.exit(0 if runs[wanted.command](folder, wanted) else 1)
+
+
+if __name__ == "__main__":
+    main()

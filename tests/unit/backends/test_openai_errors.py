@@ -1,0 +1,286 @@
+"""What an endpoint's refusals become: which pass, which end the row or the run, and what they say.
+
+The errors are those that the official client makes of an answer.
+"""
+
+import json
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chimera_ray.backends.openai_errors import MIN_KEY_CHARS, refused_field, translated
+from chimera_ray.errors import (
+    ChimeraError,
+    ContextError,
+    EndpointError,
+    ProviderError,
+    RefusalError,
+    TransientProviderError,
+)
+from chimera_ray.llm import Message, Request
+from chimera_ray.model_config import OpenAIModel
+
+KEY = "sk-proj-Zq81PlantedKey77"
+PROMPT = 'Determine $\\frac{R(3,3)}{\\nu}$ where "R" is\nRamsey\'s\tnumber.\n\nAnswer\nin\none\nshort\nline'
+CONFIG = OpenAIModel(
+    backend="openai",
+    name="some-model",
+    base_url="http://host.test/v1",
+    api_key_env="PLANTED_KEY",
+    extra_body={"chat_template_kwargs": {"enable_thinking": True}},
+)
+REQUEST = Request((Message("system", "Be brief."), Message("user", PROMPT)), None, 1)
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANTED_KEY", KEY)
+
+
+def _raised(
+    status: int, body: object = None, content: bytes | None = None, **headers: str
+) -> openai.APIStatusError:
+    """An answer → the error that the client raises for it."""
+    sent = json.dumps({"error": body}).encode() if content is None else content
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(status, content=sent, headers=named)
+
+    transport = httpx2.MockTransport(answer)
+    with (
+        httpx2.Client(transport=transport) as http,
+        openai.OpenAI(
+            api_key=KEY, base_url="http://host.test/v1", max_retries=0, http_client=http
+        ) as client,
+        pytest.raises(openai.APIStatusError) as caught,
+    ):
+        client.post("/chat/completions", cast_to=httpx2.Response, body={})
+    return caught.value
+
+
+def _said(message: object = "As it happens.", code: object = None, **more: Any) -> dict[str, Any]:
+    return {"message": message, "type": "invalid_request_error", "code": code, **more}
+
+
+def _translated(status: int, body: object = None, **more: Any) -> ChimeraError:
+    return translated(_raised(status, body, **more), CONFIG, REQUEST)
+
+
+QUOTED = {
+    "whole": PROMPT,
+    "within": f"Your prompt was: {PROMPT[:40]}",
+    "one_line": " ".join(PROMPT.split()),
+    "as_json": json.dumps([{"role": "user", "content": PROMPT}]),
+    "as_python": repr([{"role": "user", "content": PROMPT}]),
+    "tail_of_short_lines": "input: Answer in one short line",
+    "tail_of_short_lines_as_json": "input: Answer\\nin\\none\\nshort\\nline",
+    "key": f"Incorrect API key provided: {KEY}.",
+    "half_a_key": f"Key {KEY[:12]}... is not valid here",
+    "last_of_a_key": f"Key ...{KEY[-9:]} is not valid here",
+}
+SECRETS = ("Determine", "Ramsey", "Answer", "short", "Planted", "Zq81", "Key77")
+
+
+@pytest.mark.parametrize("place", ["message", "code", "type", "param"])
+@pytest.mark.parametrize("status", [400, 401, 429, 503])
+@pytest.mark.parametrize("words", QUOTED.values(), ids=QUOTED)
+def test_error_never_quotes_the_prompt_or_the_key(words: str, status: int, place: str) -> None:
+    body = {"message": "Bad.", "code": None, "type": None, "param": None, place: words}
+    error = _translated(status, body)
+    assert [secret for secret in SECRETS if secret in str(error)] == []
+    assert error.__cause__ is None
+
+
+@pytest.mark.parametrize("key", ["", "x", "x" * (MIN_KEY_CHARS - 1)])
+def test_error_keeps_its_words_where_the_key_is_no_secret(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANTED_KEY", key)
+    assert "too large by xxx" in str(_translated(400, _said("too large by xxx")))
+
+
+BODIES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["error", "message", "code", "type", "param", "x"]), inner, max_size=5
+        )
+    ),
+    max_leaves=6,
+)
+STATUSES = st.sampled_from([400, 401, 403, 404, 409, 413, 418, 422, 429, 451, 500, 503, 529, 599])
+
+
+@settings(max_examples=40, deadline=None)
+@given(status=STATUSES, body=BODIES)
+def test_error_of_any_answer_is_one_of_ours_in_one_line(status: int, body: Any) -> None:
+    error = _translated(status, content=json.dumps(body).encode())
+    assert isinstance(error, ChimeraError)
+    assert len(str(error)) < 600
+    assert str(error).isprintable()
+    str(error).encode()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>\xff</html>", b'{"error": {"mess', b"[" * 500, b"null"], ids=repr
+)
+@pytest.mark.parametrize("status", [400, 502])
+def test_error_of_a_broken_body_goes_by_its_status(content: bytes, status: int) -> None:
+    error = _translated(status, content=content)
+    kind = ProviderError if status == 400 else TransientProviderError
+    assert (type(error), str(error)) == (kind, f"some-model: HTTP {status}")
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 520, 529])
+def test_error_that_may_pass_says_so_and_when(status: int) -> None:
+    error = _translated(status, _said(), retry_after="7")
+    assert isinstance(error, TransientProviderError)
+    assert (error.is_limited, error.retry_after_s) == (status == 429, 7)
+    assert str(error) == f"some-model: HTTP {status} [invalid_request_error: As it happens.]"
+
+
+def test_error_that_may_pass_with_a_wrong_header_does_not_say_when() -> None:
+    error = _translated(503, _said(), retry_after="soon")
+    assert isinstance(error, TransientProviderError)
+    assert error.retry_after_s is None
+
+
+FATAL = {
+    "bad_key": (401, "invalid_api_key", "check the key"),
+    "payment": (402, "payment_required", "top up"),
+    "forbidden": (403, "country_not_supported", "check what the key may use"),
+    "no_model": (404, "model_not_found", "check name and base_url"),
+    "no_endpoint": (405, None, "refuses every call"),
+    "proxy": (407, None, "refuses every call"),
+    "quota": (429, "insufficient_quota", "top up"),
+    "billing": (429, "billing_hard_limit_reached", "top up"),
+    "billing_as_400": (400, "billing_not_active", "refuses every call"),
+}
+
+
+@pytest.mark.parametrize(("status", "code", "advice"), FATAL.values(), ids=FATAL)
+def test_error_for_good_names_model_url_and_what_to_do(
+    status: int, code: str | None, advice: str
+) -> None:
+    error = _translated(status, _said(code=code))
+    assert isinstance(error, EndpointError)
+    assert str(error).startswith("some-model at http://host.test/v1 ")
+    assert advice in str(error)
+    if status in (401, 403, 429):
+        assert "PLANTED_KEY" in str(error)
+
+
+def test_error_for_good_by_its_type_alone_is_one() -> None:
+    body = {"message": "No.", "type": "insufficient_quota", "code": None}
+    assert isinstance(_translated(429, body), EndpointError)
+
+
+def test_error_of_an_endpoint_without_a_key_says_that_there_is_none() -> None:
+    config = OpenAIModel(backend="openai", name="m", api_key_env=None)
+    error = translated(_raised(401, _said()), config, REQUEST)
+    assert str(error).startswith("m at the provider refuses calls without a key (HTTP 401)")
+
+
+DECLINED = ["content_filter", "content_policy_violation", "invalid_prompt", "moderation_blocked"]
+
+
+@pytest.mark.parametrize("code", DECLINED)
+def test_error_of_a_safety_system_is_a_refusal(code: str) -> None:
+    assert isinstance(_translated(400, _said(code=code)), RefusalError)
+
+
+TOO_LONG = {
+    "code": _said(code="context_length_exceeded"),
+    "openai": _said("This model's maximum context length is 8192 tokens, you asked for 9000."),
+    "window": _said("Input exceeds the context window of this model."),
+    "vllm": _said("The prompt is too long: 9000 tokens", code=400),
+}
+
+
+@pytest.mark.parametrize("body", TOO_LONG.values(), ids=TOO_LONG)
+def test_error_of_a_request_that_is_too_long_is_the_rows_own(body: dict[str, Any]) -> None:
+    assert type(_translated(400, body)) is ContextError
+
+
+@pytest.mark.parametrize("status", [400, 413, 418, 422, 451])
+def test_error_of_a_request_that_is_wrong_is_the_rows_own_and_final(status: int) -> None:
+    assert type(_translated(status, _said())) is ProviderError
+
+
+FIELDS: dict[str, tuple[dict[str, Any], str | None]] = {
+    "openai": (
+        _said("Unsupported parameter: 'temperature'", "unsupported_parameter", param="temperature"),
+        "temperature",
+    ),
+    "openai_value": (
+        _said("Unsupported value: 'temperature'", "unsupported_value", param="temperature"),
+        "temperature",
+    ),
+    "vllm": (_said("1 validation error: max_completion_tokens Extra inputs are not permitted"),)
+    + ("max_completion_tokens",),
+    "nested_param": (
+        _said("'response_format' is not supported", param="response_format.type"),
+        "response_format",
+    ),
+    "no_param": (_said("'response_format' of this type is not supported."), "response_format"),
+    "max_tokens_is_not_its_longer_namesake": (
+        _said("max_tokens is not supported: use the other"),
+        "max_tokens",
+    ),
+    "our_extra": (_said("Unrecognized field: chat_template_kwargs"), "chat_template_kwargs"),
+    "our_extra_by_param": (_said("Unsupported", param="chat_template_kwargs"),)
+    + ("chat_template_kwargs",),
+    "not_ours": (_said("Unsupported parameter", param="messages"), None),
+    "wrong_value": (_said("temperature must be at most 2", param="temperature"), None),
+    "nothing": (_said("Unsupported."), None),
+}
+
+
+@pytest.mark.parametrize(("body", "field"), FIELDS.values(), ids=FIELDS)
+@pytest.mark.parametrize("status", [400, 422])
+def test_error_of_a_field_that_is_unknown_ends_the_run_and_names_it(
+    body: dict[str, Any], field: str | None, status: int
+) -> None:
+    exc = _raised(status, body)
+    assert refused_field(exc, CONFIG.extra_body) == field
+    error = translated(exc, CONFIG, REQUEST)
+    assert isinstance(error, EndpointError) == (field is not None)
+    assert (f"does not take the field {field}:" in str(error)) == (field is not None)
+
+
+def test_refused_field_is_none_for_any_other_status() -> None:
+    body = _said("Unsupported parameter", "unsupported_parameter", param="seed")
+    assert [refused_field(_raised(status, body)) for status in (401, 404, 429, 500)] == [None] * 4
+
+
+@pytest.mark.parametrize("failure", [httpx2.ReadTimeout, httpx2.ConnectTimeout])
+def test_error_of_a_silent_server_is_worth_another_attempt(
+    failure: type[httpx2.TimeoutException],
+) -> None:
+    request = httpx2.Request("POST", "http://host.test/v1")
+    exc = openai.APITimeoutError(request=request)
+    exc.__cause__ = failure(f"{PROMPT} {KEY}", request=request)
+    error = translated(exc, CONFIG, REQUEST)
+    assert type(error) is TransientProviderError
+    assert str(error) == f"some-model: timed out ({failure.__name__})"
+
+
+def test_error_of_a_connection_names_the_kind_alone() -> None:
+    request = httpx2.Request("POST", "http://host.test/v1")
+    exc = openai.APIConnectionError(message=f"{PROMPT} {KEY}", request=request)
+    exc.__cause__ = httpx2.RemoteProtocolError(f"{PROMPT} {KEY}")
+    error = translated(exc, CONFIG, REQUEST)
+    assert type(error) is TransientProviderError
+    assert str(error) == "some-model: the connection failed (RemoteProtocolError)"
+
+
+def test_error_shows_no_more_of_the_servers_words_than_a_line_takes() -> None:
+    error = _translated(400, _said("bad \x1b[31m\n\u2028\udcff" + "x" * 5_000, code="c" * 500))
+    assert str(error).isprintable()
+    assert len(str(error)) < 300
