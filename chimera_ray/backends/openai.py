@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import aiohttp
 import httpx2
 import openai
 
@@ -110,9 +109,7 @@ class OpenAI:
             raise TransientProviderError(
                 f"{self.name}: no whole reply within {timeouts.total_s:g} s"
             ) from None
-        # The SDK lets through what its transport raises for an answer that is no HTTP, request and
-        # key included.
-        except (openai.OpenAIError, aiohttp.ClientError) as exc:
+        except openai.OpenAIError as exc:
             if isinstance(exc, openai.APIStatusError):
                 self._is_reached = True
                 self._learnt = learnt_from(exc.response.headers) or self._learnt

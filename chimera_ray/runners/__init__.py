@@ -1,16 +1,17 @@
 """What carries rows through stages: `local`, the reference in one process, and `ray_data`."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from chimera_ray.config import Config
-from chimera_ray.frontier import Standing
+if TYPE_CHECKING:  # an actor that only counts imports neither tables nor stages
+    from chimera_ray.config import Config
+    from chimera_ray.frontier import Standing
 
 
 class Carrier(Protocol):
     """What takes rows through the stages of a segment."""
 
-    def carry(self, standings: Sequence[Standing]) -> None:
+    def carry(self, standings: "Sequence[Standing]") -> None:
         """Works off what is to be done at each stage, rows streaming from one to the next."""
         ...
 
@@ -23,7 +24,7 @@ class Carrier(Protocol):
         ...
 
 
-def open_carrier(config: Config, run_id: str) -> Carrier:
+def open_carrier(config: "Config", run_id: str) -> Carrier:
     """A configuration → what carries its rows: this process for a preview, Ray for the rest."""
     if config.runtime.kind == "preview":
         from chimera_ray.runners.local import LocalCarrier

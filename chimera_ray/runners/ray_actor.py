@@ -6,6 +6,7 @@ slow row holds others back.
 """
 
 import asyncio
+import gc
 import queue
 import threading
 from collections import deque
@@ -19,7 +20,7 @@ import ray
 from chimera_ray.backends.budget import Purse
 from chimera_ray.backends.halt import Halt
 from chimera_ray.config import Config
-from chimera_ray.errors import CarrierError
+from chimera_ray.errors import CarrierError, StopError
 from chimera_ray.graph import Node, rebuild_node
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners.live import Live
@@ -169,5 +170,10 @@ async def _open(
     reins = Reins(actor, way_to_limiter, purse, Store(config.output_dir))
     live = Live(Store(config.output_dir), run_id)
     reins.halt.listen(lambda reason: live.tell_halt(actor, reason))
-    workers = [StageWorker(config, node, run_id, reins, open_model) for node in nodes]
+    try:
+        workers = [StageWorker(config, node, run_id, reins, open_model) for node in nodes]
+    except StopError as exc:
+        reins.halt.stop(exc)  # told by file: of an actor that is not born Ray passes on the text
+        raise
+    gc.freeze()  # what was imported stays: a collector that looks at it again takes CPU from calls
     return workers, reins.halt

@@ -1,7 +1,7 @@
 """What the whole cluster counts together, as named Ray actors: endpoints' limiters, a run's budget.
 
-An endpoint's limiter belongs to the cluster: runs that call the same endpoint share it, it outlives
-each of them, and it ends itself when nobody has called for a while. A run's budget belongs to its
+The limiters belong to the cluster: runs that call the same endpoint share its limiter, they outlive
+each run, and end themselves when nobody has called for a while. A run's budget belongs to its
 driver. Either may die: Ray starts it again, and those who ask go on asking.
 """
 
@@ -17,8 +17,6 @@ from chimera_ray.backends import budget, gate
 from chimera_ray.backends.limiter import Grant, Limiter, Report
 from chimera_ray.config import Config
 from chimera_ray.model_config import Limits, OpenAIModel
-from chimera_ray.runners.spending import spent_so_far
-from chimera_ray.schemas import digest
 
 NAMESPACE = "chimera_ray"
 IDLE_S = 600.0
@@ -26,23 +24,23 @@ R = TypeVar("R")
 G = TypeVar("G")
 
 
-class LimiterActor:
-    """One endpoint's limiter."""
+class Limiters:
+    """Every endpoint's limiter."""
 
-    def __init__(self, said: str) -> None:
-        """Takes the endpoint's limits as JSON."""
-        self._said = said
-        self._limiter = Limiter(Limits.model_validate_json(said), time.monotonic())
+    def __init__(self) -> None:
+        """Knows no endpoint yet."""
+        self._limiters: dict[str, tuple[str, Limiter]] = {}
         self._asked_at = time.monotonic()
         self._watch = asyncio.ensure_future(self._end_when_idle())
 
-    async def exchange(self, report: Report, said: str) -> Grant:
-        """A process's report, and the limits that its run knows → what it may start."""
-        now = time.monotonic()
-        self._asked_at = now
-        if said != self._said:  # a later run was told other limits: they hold from now on
-            self._said, self._limiter = said, Limiter(Limits.model_validate_json(said), now)
-        return self._limiter.exchange(report, now)
+    async def exchange(self, endpoint: str, limits: str, report: Report) -> Grant:
+        """An endpoint, the limits that the asking run knows, a report → what may start."""
+        now = self._asked_at = time.monotonic()
+        known = self._limiters.get(endpoint)
+        if known is None or known[0] != limits:  # a later run was told others: they hold now
+            known = (limits, Limiter(Limits.model_validate_json(limits), now))
+            self._limiters[endpoint] = known
+        return known[1].exchange(report, now)
 
     async def _end_when_idle(self) -> None:
         while time.monotonic() - self._asked_at < IDLE_S:
@@ -55,6 +53,8 @@ class BudgetActor:
 
     def __init__(self, said: str) -> None:
         """Takes the run's configuration as JSON."""
+        from chimera_ray.runners.spending import spent_so_far  # late: limiters need none of it
+
         config = Config.model_validate_json(said)
         runtime = config.runtime
         spent = spent_so_far(config)
@@ -65,27 +65,25 @@ class BudgetActor:
         return self._budget.exchange(report, time.monotonic())
 
 
-def start_limiter(model: OpenAIModel) -> Any:  # noqa: ANN401 - Ray's handles have no static type
-    """A model → its endpoint's limiter, started here if there is none."""
+def start_limiters() -> Any:  # noqa: ANN401 - Ray's handles have no static type
+    """Nothing → the cluster's limiters, started here if there are none."""
     return (
-        ray.remote(LimiterActor)
+        ray.remote(Limiters)
         .options(
-            name=f"limiter-{digest(model.endpoint)}",
+            name="limiters",
             namespace=NAMESPACE,
             get_if_exists=True,
             lifetime="detached",
             **_options(),
         )
-        .remote(model.limits.model_dump_json())
+        .remote()
     )
 
 
 def way_to_limiter(model: OpenAIModel) -> gate.Exchange:
     """A model → the way to its endpoint's limiter."""
-    said = model.limits.model_dump_json()
-    return _way(
-        lambda: start_limiter(model), lambda limiter, report: limiter.exchange.remote(report, said)
-    )
+    about = (model.endpoint, model.limits.model_dump_json())
+    return _way(start_limiters, lambda found, report: found.exchange.remote(*about, report))
 
 
 def start_budget(config: Config, run_id: str) -> object:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 500
 CHUNK_CHARS = 4 << 20
 """an actor holds the chunks of all its open calls, so long rows make small chunks"""
+SHARES = 4
+"""chunks for each of several actors, at least, where there are so many rows"""
 CALLS_PER_ACTOR = 32
 STALE_DAYS = 14
 
@@ -42,6 +44,7 @@ class RayCarrier:
         self._todo, self._live = f"runs/.todo/{run_id}", Live(self._store, run_id)
         self._is_started = self._is_ours = False
         self._budget: object = None
+        self._limiters: object = None
 
     def carry(self, standings: Sequence[Standing]) -> None:
         """Works off what is to be done at each stage of a segment, in one streaming plan.
@@ -66,7 +69,7 @@ class RayCarrier:
         except Exception as exc:  # (Ray wraps whatever an actor raised in errors of its own)
             from chimera_ray.runners.ray_session import cause_of
 
-            raise cause_of(exc) from exc
+            raise self._live.halt() or cause_of(exc) from exc
         finally:
             self._sweep()
 
@@ -108,16 +111,15 @@ class RayCarrier:
 
     def _start_counters(self, standings: Sequence[Standing]) -> None:
         """Starts what the cluster counts together, so that it lives where the driver does."""
-        from chimera_ray.runners.ray_counters import start_budget, start_limiter
+        from chimera_ray.runners.ray_counters import start_budget, start_limiters
 
         runtime = self._config.runtime
         has_cap = runtime.max_cost_usd is not None or runtime.max_total_tokens is not None
         if has_cap and self._budget is None:
             self._budget = start_budget(self._config, self._run_id)
-        for role in sorted({role for standing in standings for role in standing.node.roles}):
-            model = self._config.models.of(role)
-            if isinstance(model, OpenAIModel):
-                start_limiter(model)
+        roles = {role for standing in standings for role in standing.node.roles}
+        if any(isinstance(self._config.models.of(role), OpenAIModel) for role in roles):
+            self._limiters = start_limiters()
 
     def _plan(self, standings: Sequence[Standing], chunks: Mapping[str, list[str]]) -> "Dataset":
         """One operator for each host: rows come from the host before, or from the todo."""
@@ -174,6 +176,10 @@ class RayCarrier:
         paths: list[str] = []
         chunk: list[Item] = []
         num_chars = 0
+        # Several actors each get their share; one gets as few calls as hold its rows.
+        actors = self._config.runtime.pool_of(standing.node.name).actors
+        share = -(-len(standing.todo) // (SHARES * actors))
+        max_rows = CHUNK_ROWS if actors == 1 else min(max(share, 1), CHUNK_ROWS)
 
         def write() -> None:
             path = f"{self._todo}/{standing.node.name}-{len(paths):06d}"
@@ -185,7 +191,7 @@ class RayCarrier:
         for place, payload in standing.inputs.rows(standing.todo):
             chunk.append((standing.inputs.ids[place], payload))
             num_chars += len(payload)
-            if len(chunk) == CHUNK_ROWS or num_chars > CHUNK_CHARS:
+            if len(chunk) == max_rows or num_chars > CHUNK_CHARS:
                 write()
                 num_chars = 0
         if chunk:

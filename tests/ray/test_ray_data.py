@@ -4,13 +4,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import psutil
 import pytest
-import ray
 import yaml
 from runs import Run, config_of
 
@@ -32,19 +30,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=200_000_000,
-    )
-    yield
-    ray.shutdown()
 
 
 def ray_run(config: Config) -> Run:
