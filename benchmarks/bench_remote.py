@@ -5,10 +5,10 @@
 
 All against the stub server in a process of its own, with the very same requests in the same order,
 so with the same latencies: fixed at 0.5 s, or log-normal (sigma 1, mean 0.5 s). Every subject runs
-in a fresh process. "wall" counts from the start of that process's work, before Ray is imported, to
-the last row; "calling" is the server's own count from the first request to the last reply; CPU is of
-all processes of the subject, the server's aside; memory is the peak of the process that drives, and
-of the largest of its children.
+in a fresh process. "wall" counts from that process's start to its last row; "calling" is the
+server's own count from the first request to the last reply; CPU is of all processes of the subject,
+the server's aside; memory is the peak of the process that drives, and of the largest of its
+children.
 """
 
 import argparse
@@ -21,7 +21,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from stub_server import StubServer
+
+    from chimera_ray.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -54,7 +60,7 @@ class Result(NamedTuple):
     connections: int
 
 
-def configure(url: str, folder: str, slots: int, rows: int) -> Any:
+def configure(url: str, folder: str, slots: int) -> "Config":
     """A recipe whose one measured stage asks the stub."""
     from bench_runner import ONE
 
@@ -78,7 +84,7 @@ def configure(url: str, folder: str, slots: int, rows: int) -> Any:
 
 
 def prepare(url: str, folder: str, case: Case) -> None:
-    """Fills the ledger before the measured stage, and writes down the requests that it will make."""
+    """Fills the ledger before the measured stage, and writes down the requests to come."""
     from bench_runner import fill
 
     from chimera_ray.backends.openai import body_of, call_key
@@ -88,7 +94,7 @@ def prepare(url: str, folder: str, case: Case) -> None:
     from chimera_ray.llm import Reply, Request
     from chimera_ray.runners.perform import perform
 
-    config = configure(url, folder, case.slots, case.rows)
+    config = configure(url, folder, case.slots)
     graph, store = build_graph(config), Store(folder)
     fill(graph, store, case.rows)
     model = config.models.solver
@@ -155,7 +161,7 @@ async def backend(url: str, folder: str, slots: int) -> None:
     from chimera_ray.backends.openai import OpenAI
     from chimera_ray.llm import Message, Request
 
-    model = configure(url, folder, slots, 0).models.solver
+    model = configure(url, folder, slots).models.solver
     gate = Gate(in_process(Limiter(model.limits, time.monotonic())), "bench")
     client = OpenAI(model, gate, Halt(), slots)
     slot = asyncio.Semaphore(slots)
@@ -178,7 +184,7 @@ def run(subject: str, url: str, folder: str, slots: int) -> None:
     from chimera_ray.runners import open_carrier
     from chimera_ray.runners.local import LocalCarrier
 
-    config = configure(url, folder, slots, 0)
+    config = configure(url, folder, slots)
     carrier = LocalCarrier(config, RUN) if subject == "local" else open_carrier(config, RUN)
     drive(build_graph(config), Store(folder), carrier, RUN, lambda standings: None)
     print(json.dumps({"ended": time.time()}), flush=True)
@@ -194,7 +200,7 @@ def child(subject: str, url: str, folder: str, slots: int) -> None:
     print(json.dumps({"ended": time.time()}), flush=True)
 
 
-def measure(server: Any, case: Case, subject: str) -> Result:
+def measure(server: "StubServer", case: Case, subject: str) -> Result:
     """One subject in one case → its figures."""
     import psutil
 
@@ -235,7 +241,7 @@ def measure(server: Any, case: Case, subject: str) -> Result:
     )
 
 
-def show(case: Case, results: dict[str, Result]) -> Any:
+def show(case: Case, results: dict[str, Result]) -> "Table":
     """A case's results → the table."""
     from rich.table import Table
 

@@ -44,7 +44,9 @@ class Kill(NamedTuple):
     late_s: float
     """of the lost one that was handed over first, before the kill"""
     in_window: int
+    """replies handed over within a flush window before the kill"""
     in_flight: int
+    """requests that the kill cut off; the server makes no reply of them, another may bill them"""
 
 
 def finish(words: list[str], log: Path, output_dir: Path) -> None:
@@ -68,7 +70,7 @@ def kill_once(
     """Starts the run, kills it at a random moment, compares server and ledger; None: it ended."""
     before = server.counts()
     with started(words, folder / "killed-log") as run:
-        while server.counts()["requests"] == before["requests"] and run.is_running():
+        while server.counts()["requests"] == before["requests"] and run.poll() is None:
             time.sleep(0.05)
         after_s = random.uniform(1, wanted.longest_s)
         try:
@@ -139,7 +141,8 @@ def report_kills(kills: list[Kill], folder: Path, never: int, num_again: int) ->
         f"ids twice: {twice}; failed rows: {failed(folder / 'killed')}; replies lost: "
         f"{sum(num_lost)}, at most {max(num_lost)} by one kill, allowed {sum(bounds)} (in flight "
         f"and handed over in the last {FLUSH_S:g} + {MARGIN_S:g} s); lost otherwise: {never}; "
-        f"replies paid again: {num_again}"
+        f"replies paid again: {num_again}; requests cut off, which another server may bill: "
+        f"{sum(kill.in_flight for kill in kills)}"
     )
     is_same = calm == killed and not twice
     is_kept = is_same and is_bound and is_recent and not never and num_again <= sum(num_lost)

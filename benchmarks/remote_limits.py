@@ -159,19 +159,14 @@ def run_limits(names: Sequence[str], minutes: float) -> bool:
     for name in names:
         found = measure(CASES[name], minutes)
         is_kept = is_kept and found.is_kept
-        table.add_row(
-            found.case.name,
-            found.case.binds,
-            f"{found.used:.1%}",
-            f"{found.calls:,}",
+        cells = (
+            *(found.case.name, found.case.binds, f"{found.used:.1%}", f"{found.calls:,}"),
             f"{found.limited:.2%} (< {found.case.max_limited:.0%})",
-            f"{found.limited_later:.2%}",
-            str(found.max_in_flight),
-            f"{found.seconds:.0f}",
-            found.load,
-            "yes" if found.is_kept else "NO",
+            *(f"{found.limited_later:.2%}", str(found.max_in_flight), f"{found.seconds:.0f}"),
+            *(found.load, "yes" if found.is_kept else "NO"),
         )
-        CONSOLE.print(f"{name}: {found[1:]}", soft_wrap=True)
+        table.add_row(*cells)
+        CONSOLE.print(" | ".join(cells), soft_wrap=True)
     CONSOLE.print(table)
     said = f"at least {MIN_USED:.0%} of the limit after the first minute, and few 429s"
     return verdict(is_kept, said)

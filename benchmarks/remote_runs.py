@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from remote_setup import (
     CONSOLE,
     HASTE,
     RETRY_AFTER_S,
+    Outcomes,
     Wanted,
     config_of,
     ended,
@@ -69,6 +71,16 @@ def refer(config: Config) -> None:
     drive(build_graph(config), Store(config.output_dir), carrier, run_id, lambda _: None)
 
 
+def differences(expected: Outcomes, found: Outcomes) -> dict[str, int]:
+    """What two runs came to → by stage the rows that differ, or have no outcome in the first."""
+    return {
+        stage: sum(
+            one is None or one != other for one, other in zip_longest(rows, found.get(stage, ()))
+        )
+        for stage, rows in expected.items()
+    }
+
+
 def run_same(folder: Path, wanted: Wanted) -> bool:
     """The Ray run over HTTP against the reference."""
     with StubServer() as server:
@@ -80,19 +92,14 @@ def run_same(folder: Path, wanted: Wanted) -> bool:
     refer(reference)
     ours, theirs = outcomes_of(config), outcomes_of(reference)
     table = new_table("over HTTP on Ray against in process", "stage", "inputs", "differ")
-    num_different = 0
-    for stage, expected in theirs.items():
-        pairs = list(zip(expected, ours[stage], strict=False))
-        differ = sum(a != b or a is None for a, b in pairs)
-        differ += abs(len(expected) - len(ours[stage]))
-        num_different += differ
-        table.add_row(stage, str(len(expected)), str(differ))
+    found = differences(theirs, ours)
+    for stage, num_different in found.items():
+        table.add_row(stage, str(len(theirs[stage])), str(num_different))
     CONSOLE.print(table)
     num_rows = sum(map(len, theirs.values()))
-    said = (
-        f"{num_different} of {num_rows} rows differ; {counts['finished']} replies, {took_s:.0f} s"
-    )
-    return verdict(not num_different, said)
+    num_all, replies = sum(found.values()), counts["finished"]
+    said = f"{num_all} of {num_rows} rows differ; {replies} replies, {took_s:.0f} s"
+    return verdict(not num_all, said)
 
 
 # chaos: faults change no outcome
@@ -108,6 +115,8 @@ class Weather(NamedTuple):
     counts: dict[str, Any]
     num_twice: int
     """keys with more than one successful reply"""
+    num_lost: int
+    """successful replies that the ledger does not hold"""
     ordered_s: float
     """that a call had to wait by Retry-After, on average, summed over the stages' roles"""
     ordered_total_s: float
@@ -131,8 +140,8 @@ def endure(
     paid = paid_in(folder / name)
     by_role: dict[str, list[int]] = {}
     for key, seen in keys.items():
-        for request_id in seen.request_ids[:1]:
-            by_role.setdefault(paid[request_id].role, []).append(limited[key])
+        for reply in filter(None, map(paid.get, seen.request_ids)):
+            by_role.setdefault(reply.role, []).append(limited[key])
     path_s = RETRY_AFTER_S * sum(sum(n) / len(n) for n in by_role.values())
     weather = Weather(
         name,
@@ -140,6 +149,7 @@ def endure(
         counts["last_at"] - counts["first_at"],
         counts,
         sum(seen.finished > 1 for seen in keys.values()),
+        sum(name not in paid for seen in keys.values() for name in seen.request_ids),
         path_s,
         RETRY_AFTER_S * sum(limited.values()),
         load(),
@@ -147,36 +157,41 @@ def endure(
     return weather, config_of(words)
 
 
+def show_weather(*weathers: Weather) -> None:
+    """Prints what the server saw."""
+    heads = ("run", "s in all", "s of calls", "requests", "replies", "429", "500", "dropped")
+    table = new_table("under faults", *heads, "hung", "malformed", "twice", "lost", "machine")
+    for one in weathers:
+        seen, faults = one.counts, one.counts["faults"]
+        statuses = [seen["statuses"].get(status, 0) for status in ("429", "500")]
+        broken = [faults.get(fault, 0) for fault in ("dropped", "hung", "malformed_json")]
+        cells = [seen["requests"], seen["finished"], *statuses, *broken]
+        times = (f"{one.total_s:.1f}", f"{one.calls_s:.1f}")
+        shown = map(str, (*cells, one.num_twice, one.num_lost))
+        table.add_row(one.name, *times, *shown, one.load)
+    CONSOLE.print(table)
+
+
 def run_chaos(folder: Path, wanted: Wanted) -> bool:
     """An undisturbed run, the same under faults, and how they differ."""
     calm, config = endure("calm", folder, wanted, {})
     chaos, disturbed = endure("chaos", folder, wanted, CHAOS)
-    expected, found = outcomes_of(config), outcomes_of(disturbed)
-    names = ("run", "s in all", "s of calls", "requests", "replies", "429", "500", "dropped")
-    table = new_table("under faults", *names, "hung", "malformed", "paid twice", "machine")
-    for one in (calm, chaos):
-        seen, faults = one.counts, one.counts["faults"]
-        statuses = [seen["statuses"].get(status, 0) for status in ("429", "500")]
-        broken = [faults.get(fault, 0) for fault in ("dropped", "hung", "malformed_json")]
-        cells = [seen["requests"], seen["finished"], *statuses, *broken, one.num_twice]
-        times = (f"{one.total_s:.1f}", f"{one.calls_s:.1f}")
-        table.add_row(one.name, *times, *map(str, cells), one.load)
-    CONSOLE.print(table)
+    show_weather(calm, chaos)
+    found = outcomes_of(disturbed)
     num_open = sum(record is None for records in found.values() for record in records)
-    num_different = sum(
-        a != b for stage in expected for a, b in zip(expected[stage], found[stage], strict=False)
-    ) + sum(abs(len(expected[stage]) - len(found[stage])) for stage in expected)
+    num_different = sum(differences(outcomes_of(config), found).values())
+    num_twice, num_lost = calm.num_twice + chaos.num_twice, calm.num_lost + chaos.num_lost
     raw = chaos.calls_s / calm.calls_s
     ratio = (chaos.calls_s - chaos.ordered_s) / calm.calls_s
     said = (
         f"rows without an outcome: {num_open}; rows that differ: {num_different}; replies paid "
-        f"twice: {calm.num_twice + chaos.num_twice}; time of calls {raw:.2f} of undisturbed (in "
-        f"all {chaos.total_s / calm.total_s:.2f}), {ratio:.2f} without the {chaos.ordered_s:.1f} s "
+        f"twice: {num_twice}; lost: {num_lost}; time of calls {raw:.2f} of undisturbed (in all "
+        f"{chaos.total_s / calm.total_s:.2f}), {ratio:.2f} without the {chaos.ordered_s:.1f} s "
         "that Retry-After orders along a row's way (the roles' mean waits, added up: far less than "
         f"all waits together, {chaos.ordered_total_s:.0f} s, which pass side by side); "
         f"aim {MAX_RATIO:g}"
     )
-    is_whole = not num_open and not num_different and not calm.num_twice and not chaos.num_twice
+    is_whole = not (num_open or num_different or num_twice or num_lost)
     return verdict(is_whole and ratio <= MAX_RATIO, said)
 
 
@@ -244,6 +259,8 @@ def main() -> None:
     limits.add_argument("--minutes", type=float, default=4.0, help="for each, after the start")
     wanted = parser.parse_args()
     if wanted.command == "limits":
+        if wanted.minutes <= 1 or not CASES.keys() >= set(wanted.cases):
+            parser.error(f"more than a minute is needed, and cases among {', '.join(CASES)}")
         is_kept = run_limits(wanted.cases or list(CASES), wanted.minutes)
         sys.exit(0 if is_kept else 1)
     folder = Path(tempfile.mkdtemp(prefix=f"chimera-{wanted.command}-"))

@@ -62,6 +62,8 @@ CHAOS = {
 }
 HASTE = {"timeouts.first_byte_s": FIRST_BYTE_S, "retry.first_wait_s": 0.5}
 Wanted = argparse.Namespace
+Outcomes = dict[str, list[tuple[object, ...] | None]]
+"""by stage what each row's record says; None: it has no outcome"""
 CONSOLE = Console(width=150)
 
 
@@ -69,10 +71,7 @@ class Paid(NamedTuple):
     """One reply that the ledger holds."""
 
     role: str
-    tokens: int
     cost_usd: float
-    finished_at: float
-    """of the record that holds it first"""
 
 
 def words_of(output_dir: Path, url: str, *more: str, **every_model: object) -> list[str]:
@@ -109,7 +108,7 @@ def started(words: Sequence[str], log: Path) -> Iterator[psutil.Popen]:
     try:
         yield run
     finally:
-        if run.is_running():
+        if run.poll() is None:
             kill_all(run)
 
 
@@ -141,7 +140,7 @@ def records_of(config: Config) -> dict[str, list[Record | None]]:
     return found
 
 
-def outcomes_of(config: Config) -> dict[str, list[tuple[object, ...] | None]]:
+def outcomes_of(config: Config) -> Outcomes:
     """A configuration → by stage what every input's record says, calls and times aside."""
 
     def said(record: Record) -> tuple[object, ...]:
@@ -157,14 +156,11 @@ def paid_in(output_dir: Path) -> dict[str, Paid]:
     """An output folder → request id → the reply, for every reply in any record of its ledger."""
     found: dict[str, Paid] = {}
     for path in sorted(output_dir.glob("ledger/*/*/part-*.parquet")):
-        names = ("role", "input_tokens", "output_tokens", "cost_usd", "request_id")
-        columns = [f"calls.list.element.{name}" for name in names]
-        for row in pq.ParquetFile(path).read(["finished_at", *columns]).to_pylist():
+        columns = [f"calls.list.element.{name}" for name in (*Paid._fields, "request_id")]
+        for row in pq.ParquetFile(path).read(columns).to_pylist():
             for call in row["calls"]:
                 if call["request_id"]:
-                    tokens = call["input_tokens"] + call["output_tokens"]
-                    paid = Paid(call["role"], tokens, call["cost_usd"], row["finished_at"])
-                    found.setdefault(call["request_id"], paid)
+                    found[call["request_id"]] = Paid(call["role"], call["cost_usd"])
     return found
 
 

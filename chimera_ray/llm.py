@@ -178,13 +178,21 @@ async def ask(
         TruncatedError: the reply was cut at the token limit.
         RefusalError, ParseError, ProviderError: as in `complete`.
     """
+    return await complete(bound, prompt, lambda reply: parse(whole(reply).text), schema)
 
-    def parse_whole(reply: Reply) -> T:
-        if reply.finish_reason != "stop":
-            raise TruncatedError(f"{bound.role}'s reply ended early: {reply.finish_reason}")
-        return parse(reply.text)
 
-    return await complete(bound, prompt, parse_whole, schema)
+def whole(reply: Reply) -> Reply:
+    """Reply → the same, if it came to its end.
+
+    Raises:
+        TruncatedError: it was cut at the token limit, or ended for its loops.
+        ProviderError: it was aborted, and asking again may give the whole.
+    """
+    if reply.finish_reason == "abort":
+        raise ProviderError("the reply was aborted before its end")
+    if reply.finish_reason != "stop":
+        raise TruncatedError(f"finish reason: {reply.finish_reason}")
+    return reply
 
 
 async def ask_each(

@@ -141,7 +141,7 @@ class Retry(Strict):
     max_wait_s: Seconds = 60.0
     """of our own choosing; a longer Retry-After is honoured"""
     unreachable_s: Seconds = 300.0
-    """without any answer since the start; then the run stops"""
+    """from the first failure on, if there never was an answer; then the run stops"""
 
 
 class Batch(Strict):

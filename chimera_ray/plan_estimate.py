@@ -15,6 +15,8 @@ from chimera_ray.plan_config import LowHigh
 Floats = npt.NDArray[np.float64]
 Draws = Floats
 NUM_DRAWS = 4_000
+PRIOR_ROWS = 4
+"""measured rows that a prior of a share weighs as much as"""
 _Z_95 = 1.96
 
 
@@ -45,9 +47,9 @@ def assumed(prior: LowHigh) -> Estimate:
 def rate(values: Floats, prior: LowHigh | None) -> Estimate | None:
     """Measured values, or else a prior → the estimate of their mean; None if there is neither.
 
-    Ones and zeros are a share, with Wilson's interval; anything else has Student's, or lies between
-    half and double where there are less than three. A prior that is one number is known, so it
-    stands whatever was measured.
+    Ones and zeros are a share, with Wilson's interval, and the prior counts as some more rows.
+    Anything else has Student's interval, or half and double where there are less than three. A
+    prior that is one number is known, so it stands whatever was measured.
     """
     known = prior is not None and prior[0] == prior[1]
     if known or not len(values):
@@ -55,6 +57,10 @@ def rate(values: Floats, prior: LowHigh | None) -> Estimate | None:
     mean, num_ones = float(values.mean()), int(np.count_nonzero(values == 1))
     if num_ones + int(np.count_nonzero(values == 0)) == len(values):
         interval = wilson(num_ones, len(values))
+        # Twenty rows that all passed do not say that all will.
+        weight = 0 if prior is None else PRIOR_ROWS
+        assumption = 0.0 if prior is None else min(assumed(prior).point, 1.0)
+        mean = (num_ones + weight * assumption) / (len(values) + weight)
     else:
         interval = mean_interval(values.tolist())
     low, high = interval or (mean / 2, mean * 2)

@@ -31,6 +31,14 @@ class Params(BaseModel):
         return self.model_dump_json()
 
 
+class AskingParams(Params):
+    """Parameters of a stage that asks models."""
+
+    retry_truncated: bool = False
+    """what becomes of a row whose reply was cut at the token limit. False: rejected for good, as
+    asking again costs the same again; True: failed, and the next run asks again"""
+
+
 @dataclass(frozen=True)
 class Reject:
     """The data said no: final, for a named reason."""

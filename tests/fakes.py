@@ -58,7 +58,7 @@ FAULTS: dict[str, tuple[Said, str, str]] = {
     "half_a_surrogate": ('{"unexpected": "\\ud800"}', "unparsable", "unparsable"),
     "truncated": (Reply('{"', "length"), "truncated", "truncated"),
     "looping": (Reply('{"a a a a', "repetition"), "truncated", "truncated"),
-    "aborted": (Reply("", "abort"), "truncated", "truncated"),
+    "aborted": (Reply("", "abort"), "provider_error", "error"),
     "provider_error": (ProviderError("no such model"), "provider_error", "error"),
     "transient_error": (TransientProviderError("503"), "transient_provider_error", "error"),
 }
@@ -127,9 +127,14 @@ def rows_of(record: Record, kind: type[T]) -> list[T]:
     return [kind.model_validate_json(output.payload) for output in record.outputs]
 
 
-def require_failed(record: Record, reason: str) -> None:
-    """Holds the record to be failed for that reason, with nothing of the row let through."""
-    assert (record.outcome, record.reason, record.outputs) == ("failed", reason, ())
+def require_failed(record: Record, reason: str, is_final: bool | None = None) -> None:
+    """Holds the record to have failed for that reason, with nothing of the row let through.
+
+    A cut reply is final, unless the recipe says otherwise: that row is rejected.
+    """
+    is_rejected = reason == "truncated" if is_final is None else is_final
+    outcome = "rejected" if is_rejected else "failed"
+    assert (record.outcome, record.reason, record.outputs) == (outcome, reason, ())
     assert record.detail
 
 

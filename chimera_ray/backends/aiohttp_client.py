@@ -29,7 +29,8 @@ class AiohttpClient(httpx2.AsyncClient):
             max_connections: the pool's size.
             timeout: connect, read and pool hold for each request that says nothing else.
         """
-        super().__init__(timeout=timeout, trust_env=False)
+        # No transport of httpx is used, and making one takes a tenth of a second.
+        super().__init__(timeout=timeout, transport=httpx2.AsyncBaseTransport(), trust_env=False)
         self._max_connections = max_connections
         self._session: aiohttp.ClientSession | None = None
         self._urls: dict[str, httpx2.URL] = {}

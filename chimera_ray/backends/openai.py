@@ -87,19 +87,12 @@ class OpenAI:
 
     async def _attempt(self, request: Request) -> Reply:
         timeouts = self._config.timeouts
-        key = call_key(self._identity, request)
-        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
         try:
             async with asyncio.timeout(timeouts.total_s):
                 while True:
                     structured = self._structured
                     try:
-                        response = await self._client.post(
-                            self._url,
-                            cast_to=httpx2.Response,
-                            content=json.dumps(body_of(self._config, request, structured)).encode(),
-                            options={"headers": headers, "idempotency_key": key},
-                        )
+                        response = await self._post(request, structured)
                         break
                     except openai.BadRequestError as exc:
                         if refused_field(exc) != "response_format" or structured == "none":
@@ -122,6 +115,20 @@ class OpenAI:
         reply = reply_of(response.content, response.headers, self._config, request)
         self._forecast.learn(reply.usage)
         return reply
+
+    async def _post(self, request: Request, structured: str) -> httpx2.Response:
+        key = call_key(self._identity, request)
+        if structured != self._config.structured_output:  # another body is another call
+            key = digest(key, structured)
+        return await self._client.post(
+            self._url,
+            cast_to=httpx2.Response,
+            content=json.dumps(body_of(self._config, request, structured)).encode(),
+            options={
+                "headers": {"Idempotency-Key": key, "Content-Type": "application/json"},
+                "idempotency_key": key,  # or the SDK draws one, which costs more than all of this
+            },
+        )
 
     def _require_reachable(self, exc: Exception) -> None:
         """Ends the run when the endpoint was never reached: nobody starts a server that slowly."""

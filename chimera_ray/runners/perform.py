@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from chimera_ray.errors import RowError
+from chimera_ray.errors import RowError, TruncatedError
 from chimera_ray.graph import Node
 from chimera_ray.llm import BoundModel, CallLog, Model
 from chimera_ray.schemas import Call, Outcome, Output, Record, Row, row_id, work_id
-from chimera_ray.stage import Reject, Stage
+from chimera_ray.stage import AskingParams, Params, Reject, Stage
 
 DETAIL_CHARS = 20_000
 """more than the JSON of two verifiers' reasons takes where each character is an escape of six"""
@@ -56,7 +56,7 @@ async def perform(
         async for given in stage.run(node.takes.model_validate_json(payload), bound, node.params):
             rejects.append(given) if isinstance(given, Reject) else rows.append(given)
     except RowError as exc:
-        outcome, reason, detail = "failed", exc.reason, str(exc)
+        outcome, reason, detail = _outcome_of(exc, node.params), exc.reason, str(exc)
         rows.clear()
         rejects.clear()
     _check(node, input_id, outcome, rows, rejects)
@@ -73,6 +73,13 @@ async def perform(
         run_id=run_id,
         finished_at=time.time(),
     )
+
+
+def _outcome_of(exc: RowError, params: Params) -> Outcome:
+    """A cut reply costs as much again and would be cut again: final, unless the recipe says so."""
+    is_asked_again = not isinstance(params, AskingParams) or params.retry_truncated
+    is_final = isinstance(exc, TruncatedError) and not is_asked_again
+    return "rejected" if is_final else "failed"
 
 
 def _so_far(log: CallLog, input_id: str, run_id: str) -> Record:

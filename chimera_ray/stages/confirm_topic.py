@@ -10,11 +10,11 @@ from chimera_ray.llm import ReplySchema, ask
 from chimera_ray.parsing import fields
 from chimera_ray.prompts import render
 from chimera_ray.schemas import NominatedTopic, Topic
-from chimera_ray.stage import Models, Params, Reject, stage
+from chimera_ray.stage import AskingParams, Models, Reject, stage
 
 
-class ConfirmTopicParams(Params):
-    """Nothing to set: `nominate_topics` says who is asked about."""
+class ConfirmTopicParams(AskingParams):
+    """Nothing else to set: `nominate_topics` says who is asked about."""
 
 
 class Sameness(BaseModel):

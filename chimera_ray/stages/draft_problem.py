@@ -9,11 +9,11 @@ from chimera_ray.llm import ReplySchema, ask
 from chimera_ray.parsing import fields
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Draft, Problem
-from chimera_ray.stage import Models, Params, Reject, stage
+from chimera_ray.stage import AskingParams, Models, Reject, stage
 
 
-class DraftProblemParams(Params):
-    """Nothing to set: the prompt says what is wanted."""
+class DraftProblemParams(AskingParams):
+    """Nothing else to set: the prompt says what is wanted."""
 
 
 class Drafted(BaseModel):

@@ -10,10 +10,10 @@ from chimera_ray.metrics.topic_key import topic_key
 from chimera_ray.parsing import fields
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Subject, Topic
-from chimera_ray.stage import Models, Params, Reject, stage
+from chimera_ray.stage import AskingParams, Models, Reject, stage
 
 
-class ExpandTopicsParams(Params):
+class ExpandTopicsParams(AskingParams):
     """How a subject is expanded."""
 
     max_rounds: int = Field(default=1, ge=1)

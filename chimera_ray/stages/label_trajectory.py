@@ -10,12 +10,12 @@ from chimera_ray.metrics.answer_match import match_answer
 from chimera_ray.parsing import fields, final_answer
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Example, GraderVerdict, Trajectory
-from chimera_ray.stage import Models, Params, Reject, stage
+from chimera_ray.stage import AskingParams, Models, Reject, stage
 
 TAIL_CHARS = 4000
 
 
-class LabelTrajectoryParams(Params):
+class LabelTrajectoryParams(AskingParams):
     """Who may decide."""
 
     use_rules: bool = True

@@ -10,12 +10,12 @@ from chimera_ray.llm import ReplySchema, ask_each
 from chimera_ray.parsing import fields
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Check, Problem, ValidProblem, Verdict
-from chimera_ray.stage import Models, Params, Reject, stage
+from chimera_ray.stage import AskingParams, Models, Reject, stage
 
 REASON_CHARS = 300
 
 
-class ValidateProblemParams(Params):
+class ValidateProblemParams(AskingParams):
     """How strict the panel is."""
 
     min_accepting_verifiers: int = Field(default=2, ge=1, le=2)

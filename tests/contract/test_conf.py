@@ -97,7 +97,8 @@ def test_conf_papers_recipe_has_the_papers_subjects_and_models() -> None:
     assert _names(config) == PAPER
     assert len(config.recipe.subjects) == 8
     assert sum(subject.target_topics for subject in config.recipe.subjects) == 1179
-    assert build_graph(config).nodes[6].params.model_dump() == {"min_accepting_verifiers": 2}
+    panel = {"min_accepting_verifiers": 2, "retry_truncated": False}
+    assert build_graph(config).nodes[6].params.model_dump() == panel
 
 
 @pytest.mark.parametrize(

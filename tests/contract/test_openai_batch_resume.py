@@ -1,10 +1,13 @@
-"""Batches after a kill: what was handed in is found again, and nobody pays for it twice."""
+"""Batches after a kill and on a bad way: none is lost, and nobody pays for one twice."""
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import batch_runs
 import pytest
@@ -12,6 +15,7 @@ from batch_runs import (
     PROMPT,
     Counting,
     Memory,
+    Unsteady,
     asked,
     config_at,
     one_by_one,
@@ -21,9 +25,7 @@ from batch_runs import (
 from stub_faults import Behaviour
 from stub_server import StubServer
 
-from chimera_ray.errors import (
-    LedgerError,
-)
+from chimera_ray.errors import EndpointError, LedgerError
 from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Reply
 from chimera_ray.runners.journal import StoredJournal
@@ -126,3 +128,57 @@ def test_journal_holds_no_key_and_no_prompt_and_stops_the_run_if_it_is_garbled(
     journal.write(intent, "{")
     errors = asked(config, journal, requests_of(2))
     assert [type(error) for error in errors] == [LedgerError] * 2
+
+
+# ---- a bad way --------------------------------------------------------------------------------
+
+
+KINDS = ("POST files", "POST batches", "GET batches/*", "GET files/*/content")
+
+
+@pytest.mark.parametrize("fault", ["503", "429", "lost", "half", "page"])
+def test_batch_calls_that_fail_once_are_made_again(server: StubServer, fault: str) -> None:
+    # A page instead of a file is a file without lines.
+    kinds = KINDS[:3] if fault == "page" else KINDS
+    counting, replies = Counting(server), _through(server, dict.fromkeys(kinds, fault), 8)
+    assert all(isinstance(reply, Reply) for reply in replies), replies
+    assert (counting.num_batches, counting.finished()) == (1, [1] * 8)
+
+
+def test_batch_that_is_unknown_for_a_moment_is_waited_for(server: StubServer) -> None:
+    counting, replies = Counting(server), _through(server, {"GET batches/*": "404"}, 4)
+    assert all(isinstance(reply, Reply) for reply in replies)
+    assert counting.num_batches == 1
+
+
+def test_batch_lines_that_are_none_are_calls_without_an_answer(server: StubServer) -> None:
+    counting, replies = Counting(server), _through(server, {KINDS[3]: "garbled"}, 8)
+    assert said(replies) == one_by_one(server, requests_of(8))
+    assert sorted(reply.attempts for reply in replies) == [1] * 7 + [2]
+    assert counting.num_batches == 2
+
+
+def test_batch_that_finds_the_queue_full_comes_back_in_halves(server: StubServer) -> None:
+    error = {"code": "token_limit_exceeded", "message": PROMPT}
+    errors = {"object": "list", "data": [error]}
+    full = json.dumps({"status": "failed", "errors": errors, "output_file_id": None})
+    counting, replies = Counting(server), _through(server, {"GET batches/*": full}, 8)
+    assert [reply.attempts for reply in replies] == [2] * 8
+    assert counting.num_batches == 3
+
+
+def _through(server: StubServer, faults: dict[str, str], count: int) -> list[Any]:
+    """So many calls, on a way with faults → their replies or errors."""
+
+    async def run() -> list[Any]:
+        async with Unsteady(server.url, faults) as url:
+            return await asyncio.to_thread(asked, config_at(url), Memory(), requests_of(count))
+
+    return asyncio.run(run())
+
+
+def test_batch_endpoint_that_is_not_there_stops_the_run(server: StubServer) -> None:
+    errors = _through(server, {"POST files": "404"}, 2)
+    assert all("set the model's batch to null" in str(error) for error in errors)
+    config = config_at("http://127.0.0.1:9/v1", retry=batch_runs.RETRY | {"unreachable_s": 0.1})
+    assert [type(error) for error in asked(config, Memory(), requests_of(2))] == [EndpointError] * 2

@@ -1,5 +1,6 @@
 """Whole small runs whose every role is played over HTTP, undisturbed and otherwise."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -33,17 +34,18 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 KEY = "sk-planted-0123456789abcdef"
 NAMES = {role: f"simulated-{role.split('_')[0]}" for role in ROLES}
+FLAWLESS = dict.fromkeys(ROLES, "simulated")
 FLAWED = {
     "malformed_rate": 0.08,
-    "refusal_rate": 0.05,
-    "truncation_rate": 0.05,
+    "refusal_rate": 0.1,
+    "truncation_rate": 0.15,
     "wrong_answer_rate": 0.2,
     "false_accept_rate": 0.2,
     "false_reject_rate": 0.1,
 }
 NARROW = Pool(max_in_flight=4)
 RETRY = {"first_wait_s": 0.01, "max_wait_s": 0.05, "deadline_s": 60.0}
-SUBJECTS = {"Mathematics": 4, "Physics": 4}
+SUBJECTS = {"Mathematics": 3, "Physics": 3}
 TOPIC_STAGES = [name for name in STAGES if name != "decontaminate_problem"]
 
 
@@ -92,7 +94,7 @@ def _teachers() -> dict[str, SimulatedModel]:
 
 
 class Here(Simulated):
-    """The teacher that the server would ask, in this process, at the prices of its configuration."""
+    """The teacher that the server would ask, in this process, at the configured prices."""
 
     def __init__(self, config: ModelConfig, reins: Reins, max_connections: int) -> None:
         super().__init__(_teachers()[config.name].model_copy(update={"prices": config.prices}))
@@ -106,17 +108,22 @@ def _here(config: Config) -> Run:
 
 
 def _said(run: Run) -> dict[str, list[Any]]:
-    """Stage → what the ledger keeps of each row, times, names of requests and attempts aside."""
+    """Stage → what the ledger keeps of each row.
+
+    Aside from how long it took, in what order calls ended that were made at the same time, and
+    whether a reply was in the ledger before its row was.
+    """
     return {
         stage: [
-            (*record[:6], [_kept(call) for call in record.calls]) for record in run.records[stage]
+            (*record[:6], sorted(_kept(call) for call in record.calls))
+            for record in run.records[stage]
         ]
         for stage in run.records
     }
 
 
 def _kept(call: Call) -> Call:
-    return call._replace(latency_s=0, request_id="", attempts=0, model="")
+    return call._replace(latency_s=0, request_id="", attempts=0, is_replayed=False)
 
 
 def _all_calls(run: Run) -> list[Call]:
@@ -152,20 +159,21 @@ def test_remote_run_leaves_the_ledger_of_a_run_without_a_server(
         reasons = {record.reason for records in remote.records.values() for record in records}
         assert {"refused", "truncated", "unparsable"} <= reasons
     counts = server.counts()
-    paid = [call for call in _all_calls(remote) if not call.is_replayed]
-    assert counts["requests"] == counts["finished"] == len(paid) == _made(remote)
-    assert counts["tokens"] == sum(call.input_tokens + call.output_tokens for call in paid)
+    calls = _all_calls(remote)
+    assert counts["requests"] == counts["finished"] == len(calls) == _made(remote)
+    assert counts["tokens"] == sum(call.input_tokens + call.output_tokens for call in calls)
     ids = [name for key in server.keys().values() for name in key.request_ids]
-    assert sorted(ids) == sorted(call.request_id for call in paid)
+    assert sorted(ids) == sorted(call.request_id for call in calls)
 
 
 def test_remote_run_again_makes_no_request_also_at_another_endpoint(
     server: StubServer, tmp_path: Path
 ) -> None:
-    first = Run(_config(server, tmp_path))
+    first = Run(_config(server, tmp_path, names=FLAWLESS))
     server.reset()
-    again = Run(_config(server, tmp_path))
-    moved = Run(_config(server, tmp_path, base_url="http://127.0.0.1:9/v1", api_key_env="STUB_KEY"))
+    again = Run(_config(server, tmp_path, names=FLAWLESS))
+    elsewhere = "http://127.0.0.1:9/v1"
+    moved = Run(_config(server, tmp_path, names=FLAWLESS, base_url=elsewhere))
     assert server.counts()["requests"] == 0
     assert first.ids == again.ids == moved.ids
     assert _said(first) == _said(again)
@@ -188,8 +196,7 @@ def test_remote_run_in_chaos_ends_as_if_there_were_none_and_nothing_is_paid_twic
     assert set(counts["faults"]) == set(CHAOS)
     assert counts["requests"] == counts["finished"] + sum(counts["faults"].values())
     assert {key.finished for key in server.keys().values()} == {1}
-    attempts = sum(call.attempts for call in _all_calls(remote) if not call.is_replayed)
-    assert attempts == counts["requests"]
+    assert sum(call.attempts for call in _all_calls(remote)) == counts["requests"]
 
 
 def test_remote_run_one_stray_429_with_a_long_wait_holds_back_its_own_row_alone(
@@ -198,20 +205,21 @@ def test_remote_run_one_stray_429_with_a_long_wait_holds_back_its_own_row_alone(
     server.set(script=[*["ok"] * 40, "limited"], retry_after=1.5)
     run = Run(_config(server, tmp_path))
     _require_whole(run)
-    waits = sorted(call.latency_s for call in _all_calls(run) if not call.is_replayed)
+    waits = sorted(call.latency_s for call in _all_calls(run))
     assert 1.5 <= waits[-1] < 4
-    assert waits[-2] < 1.0
-    assert Counter(call.attempts for call in _all_calls(run) if not call.is_replayed)[2] == 1
+    assert waits[-2] < 1.4
+    assert Counter(call.attempts for call in _all_calls(run))[2] == 1
 
 
-@pytest.mark.parametrize("fault", ["error_503", "null_content", "refusal", "content_filter"])
+@pytest.mark.parametrize("fault", ["error_503", "null_content"])
 def test_remote_run_rows_that_fail_leave_the_others_as_they_are(
     server: StubServer, tmp_path: Path, fault: str
 ) -> None:
     """A quarter of the last stage's rows gets no usable reply; errors are never rows."""
-    whole = Run(_config(server, tmp_path / "whole"))
+    whole = _here(_config(server, tmp_path / "whole", names=FLAWLESS))
     server.set(**{fault: 0.25})
-    config = _config(server, tmp_path / "part", retry={**RETRY, "deadline_s": 0.001})
+    retry = {**RETRY, "deadline_s": 0.001}
+    config = _config(server, tmp_path / "part", names=FLAWLESS, retry=retry)
     stages = config.recipe.stages[:-1]
     before = config.model_copy(
         update={"recipe": config.recipe.model_copy(update={"stages": stages})}
@@ -239,7 +247,7 @@ def test_remote_run_rows_that_fail_leave_the_others_as_they_are(
 def test_remote_run_topic_that_the_safety_system_declines_fails_no_other(
     server: StubServer, tmp_path: Path
 ) -> None:
-    whole = Run(_config(server, tmp_path / "whole"))
+    whole = _here(_config(server, tmp_path / "whole"))
     problems = [record for record in whole.records["draft_problem"] if record.outputs]
     word = yaml.safe_load(problems[0].outputs[0].payload)["topic"]
     server.set(banned=(word,))
@@ -268,7 +276,7 @@ def test_remote_run_refused_midway_stops_and_goes_on_when_it_is_mended(
     began = time.monotonic()
     with pytest.raises(EndpointError) as caught:
         Run(config)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
     assert "STUB_KEY" in str(caught.value)
     assert KEY not in str(caught.value)
     counts = server.counts()
@@ -276,21 +284,10 @@ def test_remote_run_refused_midway_stops_and_goes_on_when_it_is_mended(
     assert 1 <= num_refused <= 3 * 8  # what was in flight at the moment
     server.set(**mended, latency_mean_s=0.0)
     run = Run(config)
-    assert _said_anew(run) == _said_anew(here)
+    assert _said(run) == _said(here)
     # What had its reply is not asked for again, also of rows that had not ended.
     assert {key.finished for key in server.keys().values()} == {1}
     assert server.counts()["finished"] == _made(here)
-
-
-def _said_anew(run: Run) -> dict[str, list[Any]]:
-    """As `_said`; whether a call was taken over from before aside."""
-    return {
-        stage: [
-            (*kept[:6], sorted(call._replace(is_replayed=False) for call in kept[6]))
-            for kept in records
-        ]
-        for stage, records in _said(run).items()
-    }
 
 
 @pytest.mark.parametrize("grace_s", [0.0, 0.6])
@@ -304,33 +301,28 @@ def test_remote_run_refused_while_a_long_call_is_in_flight_waits_its_grace_and_n
     assert grace_s <= time.monotonic() - began < grace_s + 5
 
 
-@pytest.mark.parametrize("latency_s", [0.05, 0.3], ids=["within", "beyond"])
 def test_remote_run_refused_keeps_the_replies_that_come_within_the_grace(
-    server: StubServer, tmp_path: Path, latency_s: float
+    server: StubServer, tmp_path: Path
 ) -> None:
     """The stub's waiting comes after a scripted status, so the others are still in flight."""
-    server.set(script=[*["ok"] * 12, "status:401"], latency_mean_s=latency_s)
-    config = _config(server, tmp_path, {"stop_grace_s": 0.15})
+    server.set(script=[*["ok"] * 12, "status:401"], latency_mean_s=0.1)
+    config = _config(server, tmp_path, {"stop_grace_s": 5.0})
     with pytest.raises(EndpointError):
         Run(config)
-    first = server.counts()["finished"]
+    before = server.counts()
+    assert before["finished"] == before["requests"] - before["statuses"]["401"]
     server.set(latency_mean_s=0.0)
-    run = Run(config)
-    _require_whole(run)
-    is_within = latency_s < 0.15
-    finished = [key.finished for key in server.keys().values()]
-    assert sum(finished) == first + _made(run)
-    assert (max(finished) == 1) == is_within or not is_within
+    _require_whole(Run(config))
+    assert {key.finished for key in server.keys().values()} == {1}
 
 
 def _budgeted(server: StubServer, path: Path, **caps: Any) -> Config:
     return _config(server, path, {"pool": NARROW, **caps})
 
 
-def _spent(run_or_calls: list[Call]) -> tuple[float, int]:
-    paid = [call for call in run_or_calls if not call.is_replayed]
-    tokens = sum(call.input_tokens + call.output_tokens for call in paid)
-    return sum(call.cost_usd for call in paid), tokens
+def _spent(calls: list[Call]) -> tuple[float, int]:
+    tokens = sum(call.input_tokens + call.output_tokens for call in calls)
+    return sum(call.cost_usd for call in calls), tokens
 
 
 @pytest.mark.parametrize("cap", ["max_cost_usd", "max_total_tokens"])
@@ -355,7 +347,7 @@ def test_remote_run_stops_at_its_budget_and_pays_for_the_rest_alone_with_a_highe
     assert half * 0.7 <= spent <= half + sum(costs[-counts["max_in_flight"] :])
     server.set(latency_mean_s=0.0)
     rest = Run(_budgeted(server, tmp_path / "remote", **{cap: half * 3}))
-    assert _said_anew(rest) == _said_anew(here)
+    assert _said(rest) == _said(here)
     assert {key.finished for key in server.keys().values()} == {1}
     assert _made(rest) == _made(here) - counts["finished"]
     assert _made(rest) > 0
@@ -423,14 +415,13 @@ def _prompt_lines() -> list[str]:
     return [line for line in lines if len(line) > 30 and "{" not in line]
 
 
-@pytest.mark.parametrize("is_broken", [False, True], ids=["sound", "with_failures"])
-def test_remote_run_leaves_the_key_nowhere(
-    server: StubServer, tmp_path: Path, is_broken: bool
+def test_remote_run_with_all_kinds_of_failures_leaves_the_key_nowhere(
+    server: StubServer, tmp_path: Path
 ) -> None:
-    if is_broken:
-        server.set(error_503=0.1, refusal=0.1, malformed_json=0.1, limited=0.1, length=0.1)
-    config = _config(server, tmp_path, retry={**RETRY, "deadline_s": 0.02})
-    manifest = built(config)
+    rates = dict.fromkeys(("error_503", "limited", "refusal", "length", "malformed_json"), 0.1)
+    server.set(**rates, banned=("Physics",), seed=1)
+    manifest = built(_config(server, tmp_path))
+    assert sum(stage.failed for stage in manifest.account.stages) > 1
     assert manifest.account.roles["drafter"].calls > 0
     found = list(_files(tmp_path))
     names = {path.name for path, _ in found}
@@ -449,7 +440,6 @@ def test_remote_jobs_end_with_their_codes_and_say_neither_key_nor_prompt(
         "sound": ([], 0, ""),
         "budget": (["runtime.max_cost_usd=0.01"], 3, "stopped: the budget leaves room for no"),
         "bad_key": ([f"models.{role}.api_key_env=WRONG_KEY" for role in ROLES], 1, "HTTP 401"),
-        "no_key": (["models.solver.api_key_env=NO_KEY"], 2, "environment variable NO_KEY"),
     }
     wrong = "sk-wrong-9876543210"
     processes = {}
@@ -470,23 +460,28 @@ def test_remote_jobs_end_with_their_codes_and_say_neither_key_nor_prompt(
         assert {path.name for path in (tmp_path / name).iterdir()} <= {"out"}
 
 
-def test_remote_job_killed_half_way_pays_twice_for_what_was_in_flight_at_most(
-    server: StubServer, tmp_path: Path
+def _run(config: Config) -> None:
+    Run(config)
+
+
+def test_remote_run_killed_half_way_pays_twice_for_what_was_in_flight_at_most(
+    server: StubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("STUB_KEY", KEY)
+    here = _here(_config(server, tmp_path / "here"))
     server.set(latency_mean_s=0.15)
-    in_flight = 8
-    arguments = _arguments(server, tmp_path / "out", 40, f"runtime.pool.max_in_flight={in_flight}")
-    job = _job(*arguments, cwd=tmp_path)
-    while server.counts()["finished"] < 60:
-        assert job.poll() is None, job.communicate()[1]
-        time.sleep(0.02)
-    job.kill()
-    job.communicate()
-    first = server.counts()["finished"]
+    config = _config(server, tmp_path / "remote", {"pool": NARROW})
+    process = multiprocessing.get_context("spawn").Process(target=_run, args=(config,))
+    process.start()
+    while server.counts()["finished"] < _made(here) / 2:
+        assert process.is_alive()
+        process.join(0.02)
+    process.kill()
+    process.join()
     server.set(latency_mean_s=0.0)
-    again = _job(*arguments, cwd=tmp_path)
-    assert (again.communicate(timeout=120)[1], again.returncode) == ("", 0)
-    finished = [key.finished for key in server.keys().values()]
-    num_twice = sum(count - 1 for count in finished if count)
-    assert server.counts()["finished"] > first
-    assert num_twice <= 2 * in_flight
+    run = Run(config)
+    _require_whole(run)
+    assert run.ids == here.ids
+    num_twice = server.counts()["finished"] - _made(here)
+    # In flight, and what two stages' rows and two verifiers had ended within one flush.
+    assert 0 <= num_twice <= 2 * server.counts()["max_in_flight"]

@@ -53,6 +53,13 @@ FAULTS: dict[str, Any] = {
 }
 
 
+ASKED_AGAIN = {
+    name: {"retry_truncated": True}
+    for name in ("expand_topics", "draft_problem", "validate_problem", "sample_trajectory")
+} | {"label_trajectory": {"retry_truncated": True, "use_rules": False}}
+"""a cut reply is no end either"""
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run with wrong answers and rejects, for tests to copy and compare with."""
@@ -141,7 +148,9 @@ def test_run_finished_again_calls_nobody_and_gives_the_same(
 def test_run_with_faults_rerun_works_on_failed_rows_alone(
     tmp_path: Path, stages: Sequence[str], max_runs: int
 ) -> None:
-    config = config_of(tmp_path, drafts=1, stages=stages, subjects={"Physics": 2}, **FAULTS)
+    config = config_of(
+        tmp_path, drafts=1, stages=stages, subjects={"Physics": 2}, params=ASKED_AGAIN, **FAULTS
+    )
     before: dict[str, Record] = {}
     paid: list[dict[str, RoleAccount]] = []
     num_failed = []

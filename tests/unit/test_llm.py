@@ -87,7 +87,7 @@ def test_call_that_is_cancelled_leaves_no_trace_and_no_other_seed() -> None:
         (Reply("", "refusal"), RefusalError, "refused"),
         (Reply("7", "length"), TruncatedError, "truncated"),
         (Reply("7", "repetition"), TruncatedError, "truncated"),
-        (Reply("7", "abort"), TruncatedError, "truncated"),
+        (Reply("7", "abort"), ProviderError, "error"),
         ("seven", ParseError, "unparsable"),
         ("", ParseError, "unparsable"),
         (RefusalError("filtered"), RefusalError, "refused"),

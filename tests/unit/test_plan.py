@@ -91,7 +91,7 @@ def test_plan_after_a_preview_of_the_demo_is_near_what_the_run_used(tmp_path: Pa
         assert said.point == pytest.approx(total, rel=0.2), name
         assert said.low <= total <= said.high, name
     for role in ("drafter", "verifier_a", "verifier_b", "solver"):
-        assert before.roles[role].calls.point == pytest.approx(used[role].calls, rel=0.2), role
+        assert before.roles[role].calls.low <= used[role].calls <= before.roles[role].calls.high
 
 
 def test_plan_of_a_finished_run_pays_nothing_again(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_plan_shows_the_day_of_the_prices(tmp_path: Path) -> None:
         ([], (1.0, 4.0), (1.0, 2.0, 4.0, 0)),
         ([], (0.0, 4.0), (0.0, 2.0, 4.0, 0)),
         ([0.0, 0.0], (1.0, 1.0), (1.0, 1.0, 1.0, 0)),
-        ([1.0] * 10, (0.1, 0.2), (0.722, 1.0, 1.0, 10)),
+        ([1.0] * 10, (0.4, 0.9), (0.722, 0.886, 1.0, 10)),
         ([5.0, 7.0], (0.1, 0.2), (3.0, 6.0, 12.0, 2)),
         ([4.0, 5.0, 6.0, 5.0], (0.1, 0.2), (3.701, 5.0, 6.299, 4)),
     ],

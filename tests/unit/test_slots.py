@@ -1,4 +1,4 @@
-"""Slots: never more at work than there are, none lost, whoever comes back first, whatever ends how."""
+"""Slots: never more at work than there are, and none lost, however rows end."""
 
 import asyncio
 from collections.abc import Callable

@@ -243,7 +243,7 @@ def test_purse_refusal_reaches_all_who_wait_and_all_who_come_later() -> None:
         purse = Purse(in_process(Budget(0.005, None, NOTHING), time.monotonic), "a")
         calls = [purse.enter(CENT) for _ in range(MAX_WANTED + 100)]
         found = await asyncio.gather(*calls, return_exceptions=True)
-        with pytest.raises(BudgetError, match="of 0.005 USD"):
+        with pytest.raises(BudgetError, match=r"of 0\.005 USD"):
             await purse.enter(CENT)
         await purse.close()
         return sum(isinstance(error, BudgetError) for error in found)

@@ -8,15 +8,19 @@ import pytest
 from batch_runs import Memory
 from openai.types import Batch
 
+from chimera_ray.backends import build_model
+from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.openai_batch_answers import Answers, answers_of, error_in, reply_in
 from chimera_ray.backends.openai_batch_journal import KEEP_S, Entries, places_of
 from chimera_ray.errors import (
+    ConfigError,
     EndpointError,
     LedgerError,
     ProviderError,
     TransientProviderError,
 )
 from chimera_ray.llm import Message, Request
+from chimera_ray.model_config import Batch as BatchSettings
 from chimera_ray.model_config import OpenAIModel
 from chimera_ray.schemas import digest
 
@@ -226,3 +230,9 @@ def test_entry_that_cannot_be_read_stops_the_run(text: str) -> None:
     journal.write(f"{int(time.time())}-{'0' * 16}.intent", text)
     with pytest.raises(LedgerError, match="journal of batches"):
         Entries(journal).refresh()
+
+
+def test_model_in_batches_without_a_journal_is_refused() -> None:
+    config = CONFIG.model_copy(update={"batch": BatchSettings()})
+    with pytest.raises(ConfigError, match="some-model"):
+        build_model(config, lambda _: pytest.fail("no gate"), Halt(), 1)

@@ -25,7 +25,10 @@ from chimera_ray.llm import Message, Request
 from chimera_ray.model_config import OpenAIModel
 
 KEY = "sk-proj-Zq81PlantedKey77"
-PROMPT = 'Determine $\\frac{R(3,3)}{\\nu}$ where "R" is\nRamsey\'s\tnumber.\n\nAnswer\nin\none\nshort\nline'
+PROMPT = (
+    'Determine $\\frac{R(3,3)}{\\nu}$ where "R" is\nRamsey\'s\tnumber.\n\n'
+    "Answer\nin\none\nshort\nline"
+)
 CONFIG = OpenAIModel(
     backend="openai",
     name="some-model",
@@ -222,8 +225,10 @@ FIELDS: dict[str, tuple[dict[str, Any], str | None]] = {
         _said("Unsupported value: 'temperature'", "unsupported_value", param="temperature"),
         "temperature",
     ),
-    "vllm": (_said("1 validation error: max_completion_tokens Extra inputs are not permitted"),)
-    + ("max_completion_tokens",),
+    "vllm": (
+        _said("1 validation error: max_completion_tokens Extra inputs are not permitted"),
+        "max_completion_tokens",
+    ),
     "nested_param": (
         _said("'response_format' is not supported", param="response_format.type"),
         "response_format",
@@ -234,8 +239,10 @@ FIELDS: dict[str, tuple[dict[str, Any], str | None]] = {
         "max_tokens",
     ),
     "our_extra": (_said("Unrecognized field: chat_template_kwargs"), "chat_template_kwargs"),
-    "our_extra_by_param": (_said("Unsupported", param="chat_template_kwargs"),)
-    + ("chat_template_kwargs",),
+    "our_extra_by_param": (
+        _said("Unsupported", param="chat_template_kwargs"),
+        "chat_template_kwargs",
+    ),
     "not_ours": (_said("Unsupported parameter", param="messages"), None),
     "wrong_value": (_said("temperature must be at most 2", param="temperature"), None),
     "nothing": (_said("Unsupported."), None),

@@ -1,4 +1,4 @@
-"""Headers that tell when to come again: hostile ones first, then each of the forms that are used."""
+"""Headers that tell when to come again: hostile ones first, then each form that is used."""
 
 import time
 from email.utils import formatdate

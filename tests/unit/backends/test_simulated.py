@@ -11,12 +11,21 @@ import pytest
 from pydantic import BaseModel
 
 from chimera_ray.backends import build_model
+from chimera_ray.backends.gate import Gate
+from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.simulated import Simulated, waiting_s
 from chimera_ray.backends.simulated_world import find_item, is_true_answer, make_item, taxonomy
 from chimera_ray.errors import ConfigError, ParseError, TransientProviderError
 from chimera_ray.llm import BoundModel, CallLog, Message, Reply, Request, Usage
 from chimera_ray.metrics.topic_key import topic_key
-from chimera_ray.model_config import Latency, OpenAIModel, Prices, SimulatedModel, VllmModel
+from chimera_ray.model_config import (
+    Latency,
+    ModelConfig,
+    OpenAIModel,
+    Prices,
+    SimulatedModel,
+    VllmModel,
+)
 from chimera_ray.parsing import fields, final_answer, split_reasoning
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Draft, Example, Problem, Row, Subject, Topic, Trajectory
@@ -350,11 +359,15 @@ def test_waiting_time_has_the_configured_mean(sigma: float) -> None:
     assert fmean(waiting_s(latency, rng) for _ in range(20_000)) == pytest.approx(2, rel=0.05)
 
 
+def _no_gate(model: OpenAIModel) -> Gate:
+    raise AssertionError(f"{model.name} is no remote model")
+
+
 def test_build_model_simulated_is_built_and_others_are_refused_by_name() -> None:
-    assert build_model(SimulatedModel(backend="simulated", name="teacher")).name == "teacher"
-    for config in (
-        OpenAIModel(backend="openai", name="m-1"),
-        VllmModel(backend="vllm", name="m-1"),
-    ):
-        with pytest.raises(ConfigError, match=r"m-1.*simulated"):
-            build_model(config)
+    async def built(config: ModelConfig) -> str:
+        return build_model(config, _no_gate, Halt(), 1).name
+
+    teacher = SimulatedModel(backend="simulated", name="teacher")
+    assert asyncio.run(built(teacher)) == "teacher"
+    with pytest.raises(ConfigError, match=r"m-1.*simulated"):
+        asyncio.run(built(VllmModel(backend="vllm", name="m-1")))
