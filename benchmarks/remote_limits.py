@@ -99,15 +99,12 @@ def measure(case: Case, minutes: float) -> Found:
             first, last = _watch(server, minutes, lambda: run.poll() is None)
             keys = server.keys().values()
     replied = [key for key in keys if key.finished]
-    took_s = last["at"] - first["at"]
-    what = "requests" if case.binds == "requests" else "tokens"
-    done = last["finished" if what == "requests" else "tokens"]
-    done -= first["finished" if what == "requests" else "tokens"]
-    asked = last["requests"] - first["requests"]
+    what, limit = ("finished", RPM) if case.binds == "requests" else ("tokens", TPM["tokens"])
+    took_s, asked = last["at"] - first["at"], last["requests"] - first["requests"]
     limited = last["statuses"].get("429", 0) - first["statuses"].get("429", 0)
     return Found(
         case,
-        done / took_s * 60 / (RPM if what == "requests" else TPM["tokens"]),
+        (last[what] - first[what]) / took_s * 60 / limit,
         len(replied),
         sum(key.requests > 1 for key in replied) / max(1, len(replied)),
         limited / max(1, asked),

@@ -61,7 +61,8 @@ class Tally:
         seen = self.keys.setdefault(key, KeyCount())
         seen.finished += 1
         seen.request_ids.append(f"req_{reply_id}")
-        seen.finished_at.append(time.time())
+        self.last_at = time.time()
+        seen.finished_at.append(self.last_at)
 
     def said(self) -> dict[str, Any]:
         """The totals as JSON."""

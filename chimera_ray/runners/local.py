@@ -9,14 +9,11 @@ from collections.abc import Sequence
 
 from chimera_ray.backends.budget import Budget, Purse
 from chimera_ray.backends.budget import in_process as budget_in_process
-from chimera_ray.backends.gate import Exchange, in_process
-from chimera_ray.backends.limiter import Limiter
 from chimera_ray.config import Config
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Node
 from chimera_ray.ledger.store import Store
-from chimera_ray.model_config import OpenAIModel
-from chimera_ray.runners.reins import Reins
+from chimera_ray.runners.reins import OwnLimiters, Reins
 from chimera_ray.runners.spending import spent_so_far
 from chimera_ray.runners.worker import Item, OpenModel, StageWorker, accepted, open_model
 
@@ -29,7 +26,7 @@ class LocalCarrier:
     def __init__(self, config: Config, run_id: str, open_model: OpenModel = open_model) -> None:
         """Starts nothing yet."""
         self._config, self._run_id, self._open_model = config, run_id, open_model
-        self._limiters: dict[str, Limiter] = {}
+        self._limiters = OwnLimiters()
         self._workers: list[StageWorker] = []
 
     def carry(self, standings: Sequence[Standing]) -> None:
@@ -53,7 +50,7 @@ class LocalCarrier:
     async def _carry(self, standings: Sequence[Standing]) -> None:
         nodes: list[Node] = [standing.node for standing in standings]
         store = Store(self._config.output_dir)
-        reins = Reins(self._run_id, self._connect, self._purse(), store)
+        reins = Reins(self._run_id, self._limiters.way_to, self._purse(), store)
         self._workers = [
             StageWorker(self._config, node, self._run_id, reins, self._open_model) for node in nodes
         ]
@@ -73,10 +70,6 @@ class LocalCarrier:
             await reins.close()
             self._workers = []
         reins.halt.check()
-
-    def _connect(self, model: OpenAIModel) -> Exchange:
-        limiter = self._limiters.setdefault(model.endpoint, Limiter(model.limits, time.monotonic()))
-        return in_process(limiter, time.monotonic)
 
     def _purse(self) -> Purse | None:
         runtime = self._config.runtime

@@ -10,7 +10,7 @@ import gc
 import queue
 import threading
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence, Set
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -18,15 +18,17 @@ import pyarrow as pa
 import ray
 
 from chimera_ray.backends.budget import Purse
+from chimera_ray.backends.gate import Exchange
 from chimera_ray.backends.halt import Halt
 from chimera_ray.config import Config
 from chimera_ray.errors import CarrierError, StopError
 from chimera_ray.graph import Node, rebuild_node
 from chimera_ray.ledger.store import Store
+from chimera_ray.model_config import OpenAIModel
 from chimera_ray.runners.live import Live
 from chimera_ray.runners.parcels import lines, parcel, unpack
 from chimera_ray.runners.ray_counters import way_to_budget, way_to_limiter
-from chimera_ray.runners.reins import Reins
+from chimera_ray.runners.reins import OwnLimiters, Reins
 from chimera_ray.runners.worker import Item, StageWorker, accepted, open_model
 
 T = TypeVar("T")
@@ -54,9 +56,22 @@ class StageActor:
     """Stages in one actor: an event loop in a thread of its own, and a Ray thread per call."""
 
     def __init__(
-        self, said: str, nodes: list[tuple[str, str, str]], run_id: str, is_last: bool
+        self,
+        said: str,
+        nodes: list[tuple[str, str, str]],
+        run_id: str,
+        is_last: bool,
+        shared: list[str],
     ) -> None:
-        """Opens the models; what crosses the process border are names and the configuration."""
+        """Opens the models; what crosses the process border are names and the configuration.
+
+        Args:
+            said: the configuration as JSON.
+            nodes: name, row type and fingerprint of each stage.
+            run_id: this execution.
+            is_last: nothing in the plan comes after these stages.
+            shared: endpoints that other actors call too.
+        """
         config = Config.model_validate_json(said)
         self._is_last = is_last
         self._store = Store(config.output_dir)
@@ -71,7 +86,8 @@ class StageActor:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name=nodes[-1][0], daemon=True).start()
         rebuilt = [rebuild_node(config, *node) for node in nodes]
-        self._workers, self._halt = self._run(_open(config, rebuilt, run_id, self._id)).result()
+        opening = _open(config, rebuilt, run_id, self._id, frozenset(shared))
+        self._workers, self._halt = self._run(opening).result()
         self._run(self._tell())
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
@@ -161,13 +177,18 @@ class StageActor:
 
 
 async def _open(
-    config: Config, nodes: Sequence[Node], run_id: str, actor: str
+    config: Config, nodes: Sequence[Node], run_id: str, actor: str, shared: Set[str]
 ) -> tuple[list[StageWorker], Halt]:
     """Opens the stages of an actor, under the run's budget and the endpoints' limiters."""
     runtime = config.runtime
     has_cap = runtime.max_cost_usd is not None or runtime.max_total_tokens is not None
     purse = Purse(way_to_budget(run_id), actor) if has_cap else None
-    reins = Reins(actor, way_to_limiter, purse, Store(config.output_dir))
+    own = OwnLimiters()
+
+    def connect(model: OpenAIModel) -> Exchange:
+        return way_to_limiter(model) if model.endpoint in shared else own.way_to(model)
+
+    reins = Reins(actor, connect, purse, Store(config.output_dir))
     live = Live(Store(config.output_dir), run_id)
     reins.halt.listen(lambda reason: live.tell_halt(actor, reason))
     try:

@@ -8,6 +8,7 @@ carry: a finished run is told so in a moment.
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -117,9 +118,22 @@ class RayCarrier:
         has_cap = runtime.max_cost_usd is not None or runtime.max_total_tokens is not None
         if has_cap and self._budget is None:
             self._budget = start_budget(self._config, self._run_id)
-        roles = {role for standing in standings for role in standing.node.roles}
-        if any(isinstance(self._config.models.of(role), OpenAIModel) for role in roles):
+        if self._shared(standings):
             self._limiters = start_limiters()
+
+    def _shared(self, standings: Sequence[Standing]) -> list[str]:
+        """Endpoints that several actors call, or other runs may: theirs is the cluster's limiter.
+
+        The others' is in the one process that calls them: an actor takes seconds to start.
+        """
+        callers: Counter[str] = Counter()
+        for host in _hosts(standings):
+            roles = {role for standing in host for role in standing.node.roles}
+            models = [self._config.models.of(role) for role in roles]
+            endpoints = {model.endpoint for model in models if isinstance(model, OpenAIModel)}
+            callers.update(dict.fromkeys(endpoints, self._num_actors(host)))
+        is_cluster = self._config.runtime.kind == "cluster"
+        return sorted(name for name, count in callers.items() if is_cluster or count > 1)
 
     def _plan(self, standings: Sequence[Standing], chunks: Mapping[str, list[str]]) -> "Dataset":
         """One operator for each host: rows come from the host before, or from the todo."""
@@ -133,6 +147,7 @@ class RayCarrier:
         arriving: Dataset | None = None
         where = self._store.root if self._store.is_local else self._store.location
         said = self._config.model_copy(update={"output_dir": where}).model_dump_json()
+        shared = self._shared(standings)
         for host in _hosts(standings):
             paths = [path for standing in host for path in chunks[standing.node.name]]
             if paths:
@@ -150,6 +165,7 @@ class RayCarrier:
                     ],
                     "run_id": self._run_id,
                     "is_last": host[-1] is standings[-1],
+                    "shared": shared,
                 },
                 batch_size=None,
                 batch_format="pyarrow",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 
 import ray
 
@@ -53,6 +54,8 @@ def set_context() -> None:
     """Sets how the plans of this process run."""
     from ray.data import DataContext  # late, so that Ray can start without waiting for it
 
+    # A stage with fewer rows than actors is no mistake.
+    warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
     context = DataContext.get_current()
     context.target_max_block_size = 1  # a block closes, and leaves, at every parcel
     context.execution_options.preserve_order = False

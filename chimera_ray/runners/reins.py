@@ -1,16 +1,32 @@
 """What holds one process back: the run's halt, the endpoints' gates and batches, the budget."""
 
+import time
 from collections.abc import Callable
 
 from chimera_ray.backends.budget import Purse
-from chimera_ray.backends.gate import Exchange, Gate
+from chimera_ray.backends.gate import Exchange, Gate, in_process
 from chimera_ray.backends.halt import Halt
+from chimera_ray.backends.limiter import Limiter
 from chimera_ray.ledger.store import Store
 from chimera_ray.model_config import OpenAIModel
 from chimera_ray.runners.journal import StoredJournal
 
 Connect = Callable[[OpenAIModel], Exchange]
 """a model → the way to the limiter of its endpoint"""
+
+
+class OwnLimiters:
+    """The limiters of endpoints that one process alone calls."""
+
+    def __init__(self) -> None:
+        """Knows no endpoint yet."""
+        self._limiters: dict[str, Limiter] = {}
+
+    def way_to(self, model: OpenAIModel) -> Exchange:
+        """A model → the way to its endpoint's limiter."""
+        now = time.monotonic()
+        limiter = self._limiters.setdefault(model.endpoint, Limiter(model.limits, now))
+        return in_process(limiter, time.monotonic)
 
 
 class Reins:

@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 PLANTED_KEY = os.environ["NODE_KEY"]
-MODELS = {role: {"name": f"simulated-{role.split('_')[0]}"} for role in ROLES}
+MODELS = {role: {"name": "simulated"} for role in ROLES}
 SOLVER = ("expand_topics", "plan_drafts", "draft_problem", "plan_rollouts", "sample_trajectory")
 
 
@@ -91,7 +91,8 @@ def test_ray_remote_limiter_that_is_killed_comes_back_and_the_run_goes_on(
 ) -> None:
     server.set(latency_mean_s=0.3)
     limits = {"limits": {"requests_per_minute": 1_500}}
-    config = _config(server, tmp_path, drafts=8, every_model=limits)
+    wide = {"pool": Pool(actors=2, max_in_flight=32)}
+    config = _config(server, tmp_path, drafts=8, every_model=limits, runtime=wide)
 
     def kill() -> None:
         ray.kill(ray.get_actor("limiters", namespace=NAMESPACE), no_restart=False)
