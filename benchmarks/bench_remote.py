@@ -162,7 +162,7 @@ async def backend(url: str, folder: str, slots: int) -> None:
     from chimera_ray.llm import Message, Request
 
     model = configure(url, folder, slots).models.solver
-    gate = Gate(in_process(Limiter(model.limits, time.monotonic())), "bench")
+    gate = Gate(in_process(Limiter(model.limits, time.monotonic()), time.monotonic), "bench")
     client = OpenAI(model, gate, Halt(), slots)
     slot = asyncio.Semaphore(slots)
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -87,7 +88,7 @@ def with_model(
 
     async def run() -> T:
         limiter = Limiter(config.limits, 0.0)
-        gate = Gate(in_process(limiter), "test")
+        gate = Gate(in_process(limiter, time.monotonic), "test")
         model = build_model(config, lambda _: gate, halt or Halt(), 8, lambda _: journal)
         try:
             return await use(model)

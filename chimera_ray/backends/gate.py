@@ -6,7 +6,6 @@ reached nothing new starts, and nothing that it has to be told is lost.
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -27,7 +26,7 @@ CLOSE_S = 5.0
 _LOG = logging.getLogger(__name__)
 
 
-def in_process(limiter: Limiter, clock: Callable[[], float] = time.monotonic) -> Exchange:
+def in_process(limiter: Limiter, clock: Callable[[], float]) -> Exchange:
     """A limiter → the way to it, within its own process."""
 
     async def exchange(report: Report) -> Grant:

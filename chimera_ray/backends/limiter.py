@@ -134,6 +134,9 @@ class Limiter:
         """A holder's report → what it may start, and when to report again."""
         now = self._heard = max(now, self._heard)
         me, started = self._listen(report, now)
+        others = (h.told + h.granted + h.waiting for h in self._holders.values() if h is not me)
+        is_busy = bool(report.wanted) or report.in_flight > 0 or started > 0 or any(others)
+        self._pace.rest(now, not is_busy)
         self._pace.grow(now, self._is_short)
         if self._limits.is_adaptive:
             self._learn(report, started, now)

@@ -18,7 +18,7 @@ MIN_RATE = 0.1
 RETURN_S, PROBE, SETTLE_S = 8.0, 2e-6, 0.5
 """back to the last good rate in so long; then beyond it by this times the seconds cubed; after a
 cut, until the outcomes tell of the new rate"""
-FEW_CALLS, MANY_CALLS = 20, 100
+FEW_CALLS, MANY_CALLS = 20, 40
 """that an epoch needs; that it needs after a cut, to tell whether the 429s are strays"""
 STRAY_S, FORGET_S = 300.0, 600.0
 """until 429s may be found to be strays once more; until a limit that nobody meets is forgotten"""
@@ -48,6 +48,7 @@ class Pace:
         self._series: list[_Epoch] = []
         self._before = self._usual_rate = 0.0
         self._before_at = self._strays_at = -math.inf
+        self._idle_since: float | None = now
 
     @property
     def rate(self) -> float | None:
@@ -58,6 +59,14 @@ class Pace:
         if beyond_s < 0:
             return self._good * math.pow(self._low / self._good, -beyond_s / RETURN_S)
         return self._good * (1 + self._probe * beyond_s**3)
+
+    def rest(self, now: float, is_idle: bool) -> None:
+        """Nobody calls or wants to: such time says nothing about what the endpoint takes."""
+        if is_idle:
+            self._idle_since = now if self._idle_since is None else self._idle_since
+        elif self._idle_since is not None:
+            self._since += max(0.0, now - max(self._idle_since, self._since))
+            self._idle_since = None
 
     def grow(self, now: float, is_short: bool) -> None:
         """Time passes: the rate grows while it holds someone back, and until it is good again."""
@@ -134,14 +143,16 @@ class Pace:
         is_same_share = len(self._series) == 3  # although twice cut to what was accepted
         if is_same_share and now - self._strays_at > STRAY_S:
             self._stray, self._strays_at = (self._series[1].share + epoch.share) / 2, now
-            self._good = self._low = self._before
-            self._grown_s, self._probe = RETURN_S, 16 * PROBE
+            # What was taken before may be all that was asked, so no rate is known: slow start again.
+            self._good, self.window = None, float(FIRST_WINDOW)
             self._series.clear()
         else:
             accepted = used * (1 - epoch.share)
             # A limit that is where it was last time is looked for less often.
             is_same = self._good is not None and abs(accepted - self._good) < 0.25 * self._good
-            self._probe = max(self._probe / 2, PROBE / 32) if is_same else PROBE
+            # The first time, what was taken may be all that was asked: look beyond it soon.
+            first = 64 * PROBE if self._good is None else PROBE
+            self._probe = max(self._probe / 2, PROBE / 32) if is_same else first
             self._good = max(SAFETY * accepted, MIN_RATE)
             self._cut(0.9 * self._good, now)
         self._since = now + SETTLE_S

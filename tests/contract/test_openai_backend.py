@@ -74,7 +74,7 @@ def _request(seed: int = 3, prompt: str = PROMPT, schema: ReplySchema | None = S
 
 async def _asked(config: OpenAIModel, requests: Sequence[Request]) -> list[Answer]:
     """Requests, all at the same time → what came of each."""
-    gate = Gate(in_process(Limiter(config.limits, time.monotonic())), "test")
+    gate = Gate(in_process(Limiter(config.limits, time.monotonic()), time.monotonic), "test")
     model = OpenAI(config, gate, Halt(), len(requests))
     try:
         calls = (model.complete(request) for request in requests)
@@ -334,7 +334,7 @@ def test_server_that_is_not_there_yet_is_waited_for() -> None:
 def test_server_that_goes_away_after_it_answered_fails_rows_and_not_the_run() -> None:
     async def lose(server: StubServer) -> list[Answer]:
         config = _config(server.url, retry={"unreachable_s": 0.01, "deadline_s": 0.3})
-        gate = Gate(in_process(Limiter(config.limits, time.monotonic())), "test")
+        gate = Gate(in_process(Limiter(config.limits, time.monotonic()), time.monotonic), "test")
         model = OpenAI(config.model_copy(update={"api_key_env": None}), gate, Halt(), 2)
         first = await model.complete(_request(1))
         server.__exit__()
@@ -355,7 +355,7 @@ def test_server_that_drops_the_first_call_of_all_is_asked_again(
 ) -> None:
     async def ask() -> Reply:
         config = _config(server.url, retry={"unreachable_s": 0.3})
-        gate = Gate(in_process(Limiter(config.limits, time.monotonic())), "test")
+        gate = Gate(in_process(Limiter(config.limits, time.monotonic()), time.monotonic), "test")
         model = OpenAI(config, gate, Halt(), 1)
         await asyncio.sleep(late_s)
         try:
@@ -385,7 +385,7 @@ def test_schema_that_the_server_does_not_take_is_left_out_from_then_on(
 
     async def ask() -> tuple[Reply, Reply]:
         config = _config(server.url, structured_output=set_to)
-        gate = Gate(in_process(Limiter(config.limits, time.monotonic())), "test")
+        gate = Gate(in_process(Limiter(config.limits, time.monotonic()), time.monotonic), "test")
         model = OpenAI(config, gate, Halt(), 1)
         try:
             return await model.complete(_request()), await model.complete(_request(4))
