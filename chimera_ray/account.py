@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from chimera_ray.frontier import Standing
@@ -130,8 +131,9 @@ def _declined_checks(standings: Sequence[Standing]) -> dict[str, dict[str, int]]
         if standing.node.name != "validate_problem":
             continue
         rejected = standing.found.position[standing.found.outcome == REJECTED]
-        for _, table in standing.index.tables(rejected, ["detail"]):
-            for detail in table["detail"].to_pylist():
+        for _, table in standing.index.tables(rejected, ["reason", "detail"]):
+            declined = table.filter(pc.equal(table["reason"], "verifiers_declined"))
+            for detail in declined["detail"].to_pylist():
                 for verifier, failed in json.loads(detail).items():
                     counts.setdefault(verifier, Counter()).update(failed.keys())
     return {verifier: dict(found.most_common()) for verifier, found in sorted(counts.items())}

@@ -13,6 +13,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx2
 
+TOLD = frozenset({b"content-type", b"x-request-id", b"retry-after", b"retry-after-ms"})
+"""response headers that are passed on, besides x-ratelimit-*"""
 KEEPALIVE_S = 60
 """of silence until TCP asks whether the other side is still there, and between two questions"""
 IDLE_S = 30.0
@@ -81,8 +83,9 @@ class AiohttpClient(httpx2.AsyncClient):
             raise httpx2.ConnectError(str(exc), request=request) from exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             raise httpx2.ReadError(str(exc), request=request) from exc
-        # The content is decoded already.
-        kept = [pair for pair in answer.raw_headers if pair[0].lower() != b"content-encoding"]
+        # Only what is read: each look-up goes through all of them.
+        told = ((name.lower(), value) for name, value in answer.raw_headers)
+        kept = [pair for pair in told if pair[0] in TOLD or pair[0].startswith(b"x-ratelimit-")]
         headers = httpx2.Headers(kept, encoding="latin-1")
         return httpx2.Response(answer.status, headers=headers, content=content, request=request)
 

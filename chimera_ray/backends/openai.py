@@ -152,6 +152,32 @@ class OpenAI:
         return learnt
 
 
+class _Client(openai.AsyncOpenAI):
+    """The SDK's client, which makes requests of bytes after the pattern of the first of them.
+
+    They differ in content and key alone, and making each anew takes a third of a call's CPU.
+    """
+
+    _pattern: httpx2.Request | None = None
+
+    def _build_request(self, options: Any, **unused: Any) -> httpx2.Request:  # noqa: ANN401 - the SDK's own types
+        pattern = self._pattern
+        if not isinstance(options.content, bytes):
+            return super()._build_request(options, **unused)
+        if pattern is None or str(pattern.url) != options.url:
+            pattern = self._pattern = super()._build_request(options, **unused)
+            del pattern.headers["Content-Length"]
+        request = httpx2.Request(
+            pattern.method,
+            pattern.url,
+            headers=httpx2.Headers(pattern.headers, encoding="ascii"),
+            content=options.content,
+            extensions=pattern.extensions,
+        )
+        request.headers["Idempotency-Key"] = options.idempotency_key
+        return request
+
+
 def open_client(config: OpenAIModel, max_connections: int) -> openai.AsyncOpenAI:
     """A configuration → the SDK's client over aiohttp, with the key of this process's environment.
 
@@ -162,7 +188,7 @@ def open_client(config: OpenAIModel, max_connections: int) -> openai.AsyncOpenAI
     timeout = httpx2.Timeout(
         times.total_s, connect=times.connect_s, read=times.first_byte_s, pool=times.total_s
     )
-    return openai.AsyncOpenAI(
+    return _Client(
         api_key=key_of(config),
         base_url=config.base_url,
         max_retries=0,

@@ -143,7 +143,7 @@ class Pace:
         is_same_share = len(self._series) == 3  # although twice cut to what was accepted
         if is_same_share and now - self._strays_at > STRAY_S:
             self._stray, self._strays_at = (self._series[1].share + epoch.share) / 2, now
-            # What was taken before may be all that was asked, so no rate is known: slow start again.
+            # What was taken may be all that was asked: no rate is known, so slow start again.
             self._good, self.window = None, float(FIRST_WINDOW)
             self._series.clear()
         else:

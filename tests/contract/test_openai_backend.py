@@ -396,8 +396,9 @@ def test_schema_that_the_server_does_not_take_is_left_out_from_then_on(
     first, second = asyncio.run(ask())
     assert (first.text, first.attempts, second.attempts) == (whole.text, 1, 1)
     keys = list(server.keys().values())
-    assert [key.finished for key in keys] == [1, 1]
-    assert keys[0].requests > keys[1].requests == 1
+    # What is refused costs nothing, has keys of its own, and comes once.
+    assert [key.finished for key in keys if key.finished] == [1, 1]
+    assert {key.requests for key in keys} == {1}
 
 
 def test_schema_refused_by_many_calls_at_once_is_weakened_once(server: StubServer) -> None:
