@@ -2,6 +2,7 @@
 
     python benchmarks/bench_remote.py                               every case: about 15 minutes
     python benchmarks/bench_remote.py --rows 2000 --slots 256 --latency fixed --subjects bare ray
+    python benchmarks/bench_remote.py --no-limits                   told that there are no limits
 
 All against the stub server in a process of its own, with the very same requests in the same order,
 so with the same latencies: fixed at 0.5 s, or log-normal (sigma 1, mean 0.5 s). Every subject runs
@@ -37,6 +38,7 @@ MEAN_S = 0.5
 SUBJECTS = ("bare", "backend", "local", "ray")
 LATENCIES = {"fixed": 0.0, "log-normal": 1.0}
 RUN = "bench-run"
+NO_LIMITS = "BENCH_NO_LIMITS"
 
 
 class Case(NamedTuple):
@@ -68,6 +70,8 @@ def configure(url: str, folder: str, slots: int) -> "Config":
 
     teacher = {"backend": "simulated", "name": "bench"}
     remote = {"backend": "openai", "name": "bench", "base_url": url, "api_key_env": None}
+    if os.environ.get(NO_LIMITS):
+        remote["limits"] = {"is_adaptive": False}
     roles = ("expander", "drafter", "verifier_a", "verifier_b", "grader")
     return read_config(
         {
@@ -87,7 +91,7 @@ def prepare(url: str, folder: str, case: Case) -> None:
     """Fills the ledger before the measured stage, and writes down the requests to come."""
     from bench_runner import fill
 
-    from chimera_ray.backends.openai import body_of, call_key
+    from chimera_ray.backends.openai import Bodies, call_key
     from chimera_ray.frontier import walk
     from chimera_ray.graph import build_graph
     from chimera_ray.ledger.store import Store
@@ -98,6 +102,7 @@ def prepare(url: str, folder: str, case: Case) -> None:
     graph, store = build_graph(config), Store(folder)
     fill(graph, store, case.rows)
     model = config.models.solver
+    bodies = Bodies(model)
     asked: list[Request] = []
 
     class Recorder:
@@ -121,7 +126,7 @@ def prepare(url: str, folder: str, case: Case) -> None:
         for request in asked:
             said = {
                 "key": call_key(model.identity(), request),
-                "body": json.dumps(body_of(model, request, "none")),
+                "body": json.dumps(bodies.of(request, "none")),
                 "prompt": request.messages[0].content,
                 "seed": request.seed,
             }
@@ -292,7 +297,10 @@ def main() -> None:
     parser.add_argument("--latency", nargs="*", choices=LATENCIES, default=list(LATENCIES))
     parser.add_argument("--subjects", nargs="*", choices=SUBJECTS, default=SUBJECTS)
     parser.add_argument("--short-only", action="store_true", help="no replies of 50,000 characters")
+    parser.add_argument("--no-limits", action="store_true", help="known: no slow start")
     wanted = parser.parse_args()
+    if wanted.no_limits:
+        os.environ[NO_LIMITS] = "1"
     if wanted.child:
         subject, url, folder, slots = wanted.child
         child(subject, url, folder, int(slots))

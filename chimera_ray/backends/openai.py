@@ -52,7 +52,7 @@ class OpenAI:
         self._config, self._gate, self._halt = config, gate, halt
         self._client = open_client(config, max_connections)
         self._url = f"{str(self._client.base_url).rstrip('/')}/chat/completions"
-        self._structured = config.structured_output
+        self._structured, self._bodies = config.structured_output, Bodies(config)
         self._forecast = Forecast(config.sampling.max_tokens)
         self._learnt: Learnt | None = None
         self._identity = config.identity()
@@ -123,7 +123,7 @@ class OpenAI:
         return await self._client.post(
             self._url,
             cast_to=httpx2.Response,
-            content=json.dumps(body_of(self._config, request, structured)).encode(),
+            content=json.dumps(self._bodies.of(request, structured)).encode(),
             options={
                 "headers": {"Idempotency-Key": key, "Content-Type": "application/json"},
                 "idempotency_key": key,  # or the SDK draws one, which costs more than all of this
@@ -223,29 +223,35 @@ def call_key(identity: str, request: Request) -> str:
     return digest("call", identity, str(request.seed), *said)
 
 
-def body_of(config: OpenAIModel, request: Request, structured: str) -> Mapping[str, Any]:
-    """A request → what is sent."""
-    sampling = config.sampling.model_dump(exclude_none=True)
-    if "max_tokens" in sampling:
-        sampling[config.token_limit_field] = sampling.pop("max_tokens")
-    body: dict[str, Any] = {
-        "model": config.name,
-        "messages": [message._asdict() for message in request.messages],
-        **sampling,
-        **config.extra_body,
-    }
-    if config.sends_seed:
-        body["seed"] = request.seed
-    if request.schema is not None and structured != "none":
-        body["response_format"] = _response_format(request.schema, structured)
-    return body
+class Bodies:
+    """A model's requests as what is sent; what is the same in all of them is made once."""
 
+    def __init__(self, config: OpenAIModel) -> None:
+        """A configuration → the fields that it sets."""
+        sampling = config.sampling.model_dump(exclude_none=True)
+        if "max_tokens" in sampling:
+            sampling[config.token_limit_field] = sampling.pop("max_tokens")
+        self._fixed: dict[str, Any] = {"model": config.name, **sampling, **config.extra_body}
+        self._sends_seed = config.sends_seed
+        self._formats: dict[tuple[str, str], tuple[ReplySchema, Mapping[str, Any]]] = {}
 
-def _response_format(schema: ReplySchema, structured: str) -> Mapping[str, Any]:
-    if structured == "json_object":
-        return {"type": "json_object"}
-    strict = strict_schema(schema.json_schema)
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": schema.name, "strict": True, "schema": strict},
-    }
+    def of(self, request: Request, structured: str) -> Mapping[str, Any]:
+        """A request → its body, with its fields asked for in that way."""
+        messages = [message._asdict() for message in request.messages]
+        body: dict[str, Any] = {**self._fixed, "messages": messages}
+        if self._sends_seed:
+            body["seed"] = request.seed
+        if request.schema is not None and structured != "none":
+            body["response_format"] = self._format(request.schema, structured)
+        return body
+
+    def _format(self, schema: ReplySchema, structured: str) -> Mapping[str, Any]:
+        if structured == "json_object":
+            return {"type": "json_object"}
+        key = (schema.name, structured)
+        known = self._formats.get(key)
+        if known is None or known[0] is not schema:
+            strict = strict_schema(schema.json_schema)
+            said = {"name": schema.name, "strict": True, "schema": strict}
+            known = self._formats[key] = (schema, {"type": "json_schema", "json_schema": said})
+        return known[1]

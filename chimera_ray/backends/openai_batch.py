@@ -14,7 +14,7 @@ from random import Random
 
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limits import SLOT
-from chimera_ray.backends.openai import body_of, call_key
+from chimera_ray.backends.openai import Bodies, call_key
 from chimera_ray.backends.openai_batch_answers import Answers, error_in, reply_in
 from chimera_ray.backends.openai_batch_gather import Gathering
 from chimera_ray.backends.openai_batch_handed import Handed
@@ -55,6 +55,7 @@ class OpenAIBatch:
         """
         self.name = config.name
         self._config, self._batch, self._halt = config, batch, halt
+        self._bodies = Bodies(config)
         self._identity, self._structured = config.identity(), str(config.structured_output)
         self._placing = Placing(config, batch, journal, halt)
         self._gathering = Gathering(batch, self._placing.place)
@@ -136,7 +137,7 @@ class OpenAIBatch:
         """A call → the batch that it is in, once that is handed in."""
         self._halt.check()
         item.structured = self._structured
-        body = body_of(self._config, item.request, item.structured)
+        body = self._bodies.of(item.request, item.structured)
         said = {"custom_id": item.key, "method": "POST", "url": "/v1/chat/completions"}
         item.line = json.dumps({**said, "body": body}).encode() + b"\n"
         batch = await self._gathering.join(item)

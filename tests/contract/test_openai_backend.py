@@ -18,7 +18,7 @@ from stub_server import StubServer
 from chimera_ray.backends.gate import Gate, in_process
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Limiter
-from chimera_ray.backends.openai import OpenAI, body_of, call_key
+from chimera_ray.backends.openai import Bodies, OpenAI, call_key
 from chimera_ray.errors import (
     ChimeraError,
     ContextError,
@@ -453,12 +453,13 @@ def test_field_reaches_the_server_where_it_is_configured_and_only_there(
 
 def test_body_has_nothing_that_is_not_configured() -> None:
     config = _config("http://host.test/v1")
-    body = body_of(config, _request(schema=None), "json_schema")
+    body = Bodies(config).of(_request(schema=None), "json_schema")
     assert set(body) == {"model", "messages", "seed"}
-    assert set(body_of(config, _request(), "none")) == {"model", "messages", "seed"}
-    schema = body_of(config, _request(), "json_schema")["response_format"]["json_schema"]
+    assert set(Bodies(config).of(_request(), "none")) == {"model", "messages", "seed"}
+    schema = Bodies(config).of(_request(), "json_schema")["response_format"]["json_schema"]
     assert (schema["name"], schema["strict"]) == ("draft_problem", True)
-    assert body_of(config, _request(), "json_object")["response_format"] == {"type": "json_object"}
+    weak = Bodies(config).of(_request(), "json_object")
+    assert weak["response_format"] == {"type": "json_object"}
     assert json.loads(json.dumps(body)) == body
 
 
