@@ -23,6 +23,8 @@ SILENT_S = 30.0
 HEARTBEAT_S = 2.0
 GATHER_S = 0.005
 RETRY_S = 0.2
+LOST_S = 180.0
+"""without an answer, several times what an actor takes to start again; then the run stops"""
 MAX_WANTED = 512
 
 
@@ -183,6 +185,8 @@ class Purse:
 
     async def _run(self) -> None:
         wait_s, trouble_s = HEARTBEAT_S, RETRY_S
+        loop = asyncio.get_running_loop()
+        failing_since: float | None = None
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s if self._in_flight or self._waiters else None):
@@ -191,9 +195,13 @@ class Purse:
             self._news.clear()
             try:
                 again_in_s = await self._tell()
-                trouble_s = RETRY_S
+                trouble_s, failing_since = RETRY_S, None
             except Exception as exc:  # noqa: BLE001 - the budget's actor is being started again
                 log.info("the budget did not answer: %s", exc)
+                failing_since = loop.time() if failing_since is None else failing_since
+                silent_s = loop.time() - failing_since
+                if self._waiters and silent_s > LOST_S:  # it will not come back by itself
+                    self.refuse(StopError(f"the budget did not answer for {silent_s:.0f} s: {exc}"))
                 again_in_s = trouble_s
                 trouble_s = min(trouble_s * 2, 5.0)
             wait_s = again_in_s if self._waiters else HEARTBEAT_S

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from virtual_time import run_virtually
 
 from chimera_ray.backends.budget import (
+    LOST_S,
     MAX_WANTED,
     SILENT_S,
     Budget,
@@ -493,3 +494,17 @@ def test_metered_estimates_follow_what_calls_have_used() -> None:
     assert wanted[0] == 400 // 4 + 1_000
     assert wanted == sorted(wanted)
     assert 0.9 * 40_000 < wanted[-1] < 1.1 * 40_000
+
+
+def test_purse_whose_budget_never_answers_stops_the_run_instead_of_waiting_for_ever() -> None:
+    async def lost(report: Report) -> Grant:
+        raise ConnectionError("the actor cannot be made")
+
+    async def work() -> float:
+        purse, began = Purse(lost, "a"), time.monotonic()
+        with pytest.raises(StopError, match=r"did not answer for .* cannot be made"):
+            await purse.enter(CENT)
+        await purse.close()
+        return time.monotonic() - began
+
+    assert LOST_S <= run_virtually(work()) <= LOST_S + 10
