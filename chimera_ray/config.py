@@ -110,6 +110,12 @@ class Runtime(Strict):
     """seconds that calls in flight get to end when an endpoint refuses for good; at the budget's
     cap they get all the time they need"""
 
+    partial_every_tokens: Annotated[int, Field(ge=1)] = 2_048
+    """output tokens of an engine's call between two writes of what it has so far: what its death
+    can cost each trajectory in flight"""
+    engine_wait_s: Annotated[float, Field(gt=0)] = 3_600.0
+    """seconds until the first machine for an engine must have come up"""
+
     def pool_of(self, stage: str) -> Pool:
         """A stage's name → its pool."""
         return self.pools.get(stage, self.pool)

@@ -7,10 +7,13 @@
     ├── CarrierError         rows were lost on the road: the driver looks again
     ├── StopError            nothing new is to start; what is done stays done
     │   ├── BudgetError          the cap is reached (exit 3)
-    │   └── EndpointError        an endpoint refuses whatever is asked: key, quota, model (exit 1)
+    │   ├── EndpointError        an endpoint refuses whatever is asked: key, quota, model (exit 1)
+    │   └── EngineError          no engine of a model can be had, or kept (exit 1)
+    ├── EngineLostError      an engine ended while it worked on a call: another one goes on
     └── RowError             this row is *failed*: we do not know, the next run tries it again
         ├── ProviderError         the provider said no for good, or for too long
         │   ├── ContextError             the request is longer than the model's context
+        │   ├── EngineDeathError         engines died while they worked on this row
         │   └── TransientProviderError   worth another attempt
         ├── RefusalError          the model declined to answer
         ├── TruncatedError        the reply was cut at the token limit
@@ -52,6 +55,21 @@ class EndpointError(StopError):
     """An endpoint refuses whatever it is asked: exit code 1."""
 
 
+class EngineError(StopError):
+    """No engine of a model can be started, or kept: exit code 1."""
+
+
+class EngineLostError(ChimeraError):
+    """An engine ended while it worked on a call; another one goes on from what was durable."""
+
+    is_gone = True
+    """False: it could not be reached, and may still be at work"""
+    is_counted = True
+    """False: the machine went away, which no row can have caused"""
+    is_pinned = False
+    """this call alone was under suspicion"""
+
+
 class RowError(ChimeraError):
     """One row is *failed*: its outcome is unknown and the next run tries it again."""
 
@@ -68,6 +86,12 @@ class ContextError(ProviderError):
     """The request is longer than the model's context."""
 
     reason = "context_too_long"
+
+
+class EngineDeathError(ProviderError):
+    """Engines died while they worked on this row; it may be the cause."""
+
+    reason = "engine_died"
 
 
 class TransientProviderError(ProviderError):

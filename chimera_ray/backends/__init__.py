@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable
 
+from chimera_ray.backends.engines import EnginePool
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.openai_batch_journal import Journal
 from chimera_ray.errors import ConfigError
 from chimera_ray.llm import Model
-from chimera_ray.model_config import ModelConfig, OpenAIModel, SimulatedModel
+from chimera_ray.model_config import ModelConfig, OpenAIModel, SimulatedModel, VllmModel
 
 
 def build_model(
@@ -17,6 +18,7 @@ def build_model(
     halt: Halt,
     max_connections: int,
     journal_of: Callable[[OpenAIModel], Journal] | None = None,
+    pool_of: Callable[[VllmModel], EnginePool] | None = None,
 ) -> Model:
     """A model's configuration → the model, ready to be asked.
 
@@ -26,10 +28,11 @@ def build_model(
         halt: stops whatever waits.
         max_connections: calls at the same time, at most.
         journal_of: finds where an endpoint's batches are written down; None: nowhere.
+        pool_of: finds the engines that serve a model inside the run; None: there are none.
 
     Raises:
-        ConfigError: this version has no such backend, or batches cannot be written down; the text
-            names the model.
+        ConfigError: batches cannot be written down, or there are no engines; the text names the
+            model.
         EndpointError: the key is not in this process's environment.
     """
     if isinstance(config, SimulatedModel):
@@ -46,7 +49,11 @@ def build_model(
         from chimera_ray.backends.openai import OpenAI
 
         return OpenAI(config, gate_of(config), halt, max_connections)
-    raise ConfigError(_no_backend(config))
+    from chimera_ray.backends.engines import Vllm
+
+    if pool_of is None:
+        raise ConfigError(f"model {config.name}: engines are for runs that have a carrier")
+    return Vllm(config, pool_of(config))
 
 
 def check_model(config: ModelConfig, is_here: bool) -> None:
@@ -66,12 +73,7 @@ def check_model(config: ModelConfig, is_here: bool) -> None:
                 f"model {config.name}: the environment variable {variable}, which is to hold its "
                 "key, is not set"
             )
-    elif not isinstance(config, SimulatedModel):
-        raise ConfigError(_no_backend(config))
+    elif isinstance(config, VllmModel):
+        from chimera_ray.backends.vllm_start import check_engine
 
-
-def _no_backend(config: ModelConfig) -> str:
-    return (
-        f"model {config.name} needs the backend '{config.backend}', "
-        "but this version can only run 'simulated' and 'openai' models"
-    )
+        check_engine(config, is_here)

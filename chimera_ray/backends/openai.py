@@ -220,7 +220,8 @@ def call_key(identity: str, request: Request) -> str:
     The same in every attempt, and in the run after a kill.
     """
     said = [text for message in request.messages for text in message]
-    return digest("call", identity, str(request.seed), *said)
+    limit = [] if request.max_tokens is None else [str(request.max_tokens)]
+    return digest("call", identity, str(request.seed), *said, *limit)
 
 
 class Bodies:
@@ -232,7 +233,7 @@ class Bodies:
         if "max_tokens" in sampling:
             sampling[config.token_limit_field] = sampling.pop("max_tokens")
         self._fixed: dict[str, Any] = {"model": config.name, **sampling, **config.extra_body}
-        self._sends_seed = config.sends_seed
+        self._sends_seed, self._token_limit = config.sends_seed, config.token_limit_field
         self._formats: dict[tuple[str, str], tuple[ReplySchema, Mapping[str, Any]]] = {}
 
     def of(self, request: Request, structured: str) -> Mapping[str, Any]:
@@ -241,6 +242,8 @@ class Bodies:
         body: dict[str, Any] = {**self._fixed, "messages": messages}
         if self._sends_seed:
             body["seed"] = request.seed
+        if request.max_tokens is not None:
+            body[self._token_limit] = request.max_tokens
         if request.schema is not None and structured != "none":
             body["response_format"] = self._format(request.schema, structured)
         return body

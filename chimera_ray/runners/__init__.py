@@ -1,7 +1,7 @@
 """What carries rows through stages: `local`, the reference in one process, and `ray_data`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # an actor that only counts imports neither tables nor stages
     from chimera_ray.config import Config
@@ -17,6 +17,10 @@ class Carrier(Protocol):
 
     def in_flight(self) -> dict[str, int]:
         """Stage → rows that are being worked on."""
+        ...
+
+    def engines(self) -> list[dict[str, Any]]:
+        """How the engines stand that serve models inside the run."""
         ...
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ Nothing here is the truth about any row: that is in the ledger.
 
 import json
 from contextlib import suppress
+from typing import Any
 
 from chimera_ray.errors import BudgetError, EndpointError, StopError
 from chimera_ray.ledger.store import Store
@@ -13,6 +14,7 @@ from chimera_ray.ledger.store import Store
 _REASONS = {reason.__name__: reason for reason in (BudgetError, EndpointError)}
 _HALT = ".halt-"
 _BIRTHS = ".births-"
+_ENGINES = ".engines"
 
 
 class Live:
@@ -37,6 +39,20 @@ class Live:
                 told = int(self._store.read_text(f"{self._folder}/{name}"))
                 counts[stage] = counts.get(stage, 0) + told
         return counts
+
+    def tell_engines(self, notes: str) -> None:
+        """How the run's engines stand, as JSON."""
+        self._store.write_text(f"{self._folder}/{_ENGINES}", notes)
+
+    def engines(self) -> list[dict[str, Any]]:
+        """How the run's engines stand, as of their keeper's last word."""
+        try:
+            found: list[dict[str, Any]] = json.loads(
+                self._store.read_text(f"{self._folder}/{_ENGINES}")
+            )
+        except (OSError, ValueError):
+            return []
+        return found
 
     def count_birth(self, actor: str) -> int:
         """An actor that is being born → how often it was born before."""

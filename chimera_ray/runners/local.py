@@ -6,6 +6,7 @@ Every other runner must leave the same ledger.
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from chimera_ray.backends.budget import Budget, Purse
 from chimera_ray.backends.budget import in_process as budget_in_process
@@ -13,6 +14,7 @@ from chimera_ray.config import Config
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Node
 from chimera_ray.ledger.store import Store
+from chimera_ray.runners.own_engines import OwnEngines
 from chimera_ray.runners.reins import OwnLimiters, Reins
 from chimera_ray.runners.spending import spent_so_far
 from chimera_ray.runners.worker import Item, OpenModel, StageWorker, accepted, open_model
@@ -26,7 +28,7 @@ class LocalCarrier:
     def __init__(self, config: Config, run_id: str, open_model: OpenModel = open_model) -> None:
         """Starts nothing yet."""
         self._config, self._run_id, self._open_model = config, run_id, open_model
-        self._limiters = OwnLimiters()
+        self._limiters, self._engines = OwnLimiters(), OwnEngines(config)
         self._workers: list[StageWorker] = []
 
     def carry(self, standings: Sequence[Standing]) -> None:
@@ -44,13 +46,19 @@ class LocalCarrier:
         """Stage → rows that are being worked on."""
         return {worker.node.name: worker.num_in_flight for worker in self._workers}
 
+    def engines(self) -> list[dict[str, Any]]:
+        """How this process's own engines stand."""
+        return self._engines.notes()
+
     def close(self) -> None:
-        """Nothing to give back."""
+        """Ends this process's own engines."""
+        self._engines.close()
 
     async def _carry(self, standings: Sequence[Standing]) -> None:
         nodes: list[Node] = [standing.node for standing in standings]
         store = Store(self._config.output_dir)
-        reins = Reins(self._run_id, self._limiters.way_to, self._purse(), store)
+        purse = self._purse()
+        reins = Reins(self._run_id, self._limiters.way_to, purse, store, self._engines.pool)
         self._workers = [
             StageWorker(self._config, node, self._run_id, reins, self._open_model) for node in nodes
         ]

@@ -18,16 +18,18 @@ import pyarrow as pa
 import ray
 
 from chimera_ray.backends.budget import Purse
+from chimera_ray.backends.engines import EnginePool
 from chimera_ray.backends.gate import Exchange
 from chimera_ray.backends.halt import Halt
 from chimera_ray.config import Config
 from chimera_ray.errors import CarrierError, StopError
 from chimera_ray.graph import Node, rebuild_node
 from chimera_ray.ledger.store import Store
-from chimera_ray.model_config import OpenAIModel
+from chimera_ray.model_config import OpenAIModel, VllmModel
 from chimera_ray.runners.live import Live
 from chimera_ray.runners.parcels import lines, parcel, unpack
 from chimera_ray.runners.ray_counters import way_to_budget, way_to_limiter
+from chimera_ray.runners.ray_engines import way_to_engines
 from chimera_ray.runners.reins import OwnLimiters, Reins
 from chimera_ray.runners.worker import Item, StageWorker, accepted, open_model
 
@@ -188,7 +190,10 @@ async def _open(
     def connect(model: OpenAIModel) -> Exchange:
         return way_to_limiter(model) if model.endpoint in shared else own.way_to(model)
 
-    reins = Reins(actor, connect, purse, Store(config.output_dir))
+    def open_pool(model: VllmModel) -> EnginePool:
+        return way_to_engines(model, run_id)
+
+    reins = Reins(actor, connect, purse, Store(config.output_dir), open_pool)
     live = Live(Store(config.output_dir), run_id)
     reins.halt.listen(lambda reason: live.tell_halt(actor, reason))
     try:

@@ -74,7 +74,7 @@ def start_limiters() -> Any:  # noqa: ANN401 - Ray's handles have no static type
             namespace=NAMESPACE,
             get_if_exists=True,
             lifetime="detached",
-            **_options(),
+            **at_the_driver(),
         )
         .remote()
     )
@@ -90,7 +90,7 @@ def start_budget(config: Config, run_id: str) -> object:
     """A run with a cap → its budget; it ends with the handle."""
     return (
         ray.remote(BudgetActor)
-        .options(name=f"budget-{run_id}", namespace=NAMESPACE, **_options())
+        .options(name=f"budget-{run_id}", namespace=NAMESPACE, **at_the_driver())
         .remote(config.model_dump_json())
     )
 
@@ -121,7 +121,8 @@ def _way(
     return exchange
 
 
-def _options() -> dict[str, Any]:
+def at_the_driver() -> dict[str, Any]:
+    """Options of an actor that is to live where the driver does, and asks for no CPU."""
     here = ray.get_runtime_context().get_node_id()
     return {
         "num_cpus": 0,

@@ -11,14 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chimera_ray.config import Config
 from chimera_ray.errors import CarrierError, StopError
 from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.store import Store
-from chimera_ray.model_config import OpenAIModel
+from chimera_ray.model_config import OpenAIModel, VllmModel
 from chimera_ray.runners.live import Live
 from chimera_ray.runners.parcels import lines, parcel
 from chimera_ray.runners.worker import Item
@@ -46,6 +46,7 @@ class RayCarrier:
         self._is_started = self._is_ours = False
         self._budget: object = None
         self._limiters: object = None
+        self._engines: Any = None
 
     def carry(self, standings: Sequence[Standing]) -> None:
         """Works off what is to be done at each stage of a segment, in one streaming plan.
@@ -61,6 +62,7 @@ class RayCarrier:
                 self._start()
                 chunks = prepared.result()
             self._start_counters(standings)
+            self._start_engines(standings)
             for bundle in self._plan(standings, chunks).iter_internal_ref_bundles():
                 del bundle  # receipts: what counts is in the ledger
             if (reason := self._live.halt()) is not None:
@@ -78,8 +80,16 @@ class RayCarrier:
         """Stage → rows that are being worked on, as of the actors' last word."""
         return self._live.in_flight()
 
+    def engines(self) -> list[dict[str, Any]]:
+        """How the run's engines stand, as of their keeper's last word."""
+        return self._live.engines()
+
     def close(self) -> None:
-        """Ends the Ray that this carrier started; leaves a cluster as it is."""
+        """Ends the engines, and the Ray that this carrier started; leaves a cluster as it is."""
+        if self._engines is not None:
+            from chimera_ray.runners.ray_engines import end_engines
+
+            end_engines(self._engines)
         if self._is_ours:
             import ray
 
@@ -121,6 +131,22 @@ class RayCarrier:
         if self._shared(standings):
             self._limiters = start_limiters()
 
+    def _start_engines(self, standings: Sequence[Standing]) -> None:
+        """Has the engines up that these stages need, and no others."""
+        roles = {role for standing in standings for role in standing.node.roles}
+        models = [self._config.models.of(role) for role in sorted(roles)]
+        served = [model for model in models if isinstance(model, VllmModel)]
+        if not served and self._engines is None:
+            return
+        from chimera_ray.runners.ray_engines import need_engines
+
+        said = self._config.model_copy(update={"output_dir": self._where()})
+        self._engines = need_engines(self._engines, served, said, self._run_id)
+
+    def _where(self) -> str:
+        """The output directory as every process of the cluster may name it."""
+        return self._store.root if self._store.is_local else self._store.location
+
     def _shared(self, standings: Sequence[Standing]) -> list[str]:
         """Endpoints that several actors call, or other runs may: theirs is the cluster's limiter.
 
@@ -145,8 +171,7 @@ class RayCarrier:
 
         set_context()
         arriving: Dataset | None = None
-        where = self._store.root if self._store.is_local else self._store.location
-        said = self._config.model_copy(update={"output_dir": where}).model_dump_json()
+        said = self._config.model_copy(update={"output_dir": self._where()}).model_dump_json()
         shared = self._shared(standings)
         for host in _hosts(standings):
             paths = [path for standing in host for path in chunks[standing.node.name]]
