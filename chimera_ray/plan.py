@@ -16,6 +16,7 @@ from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.store import Store
 from chimera_ray.plan_estimate import Estimate, Range, constant, range_of
 from chimera_ray.plan_flow import Asked, Flow, Spent, flows_of
+from chimera_ray.plan_gpu import EnginePlan, gpus_of
 from chimera_ray.plan_sample import sample_stages
 from chimera_ray.plan_time import RoleLoad, SegmentTime, StageLoad, times_of
 
@@ -77,6 +78,12 @@ class Plan(BaseModel):
     """paid so far and to come, by role"""
     to_come: Spend
     in_all: Spend
+    """calls alone, without the GPUs"""
+    engines: list[EnginePlan]
+    gpu_usd: Range
+    """of the GPU hours to come, as far as rates and prices are known"""
+    total_usd: Range
+    """calls, paid and to come, and the GPU hours to come"""
     segments: list[SegmentTime]
     seconds: Range
     budgets: list[Budget]
@@ -86,7 +93,8 @@ def plan_run(config: Config, graph: Graph, store: Store) -> Plan:
     """A configuration, its graph and its ledger → what the run will cost, and how long it takes.
 
     Raises:
-        ConfigError: neither the ledger nor `plan` says what a stage asks of a role.
+        ConfigError: neither the ledger nor `plan` says what a stage asks of a role, or a model
+            cannot start with its settings, or fits on none of the nodes.
         LedgerError: the ledger cannot be read.
     """
     while True:
@@ -106,9 +114,10 @@ def _plan(config: Config, graph: Graph, flows: Sequence[Flow]) -> Plan:
     to_come = _sum([asked.to_come for flow in flows for asked in flow.asked])
     in_all = _sum([spent for found in by_role.values() for spent in found])
     loads = {flow.sample.node.name: _load(flow) for flow in flows}
+    gpus = gpus_of(config, [role for load in loads.values() for role in load.roles])
     names = [[node.name for node in segment if node.roles] for segment in graph.segments()]
     segments, seconds = times_of(
-        [[loads[name] for name in segment] for segment in names if segment], config
+        [[loads[name] for name in segment] for segment in names if segment], config, gpus.speeds
     )
     return Plan(
         run=graph.run_name,
@@ -117,6 +126,9 @@ def _plan(config: Config, graph: Graph, flows: Sequence[Flow]) -> Plan:
         roles={role: _spend(_sum(by_role[role])) for role in ROLES if role in by_role},
         to_come=_spend(to_come),
         in_all=_spend(in_all),
+        engines=gpus.engines,
+        gpu_usd=range_of(gpus.cost_usd),
+        total_usd=range_of(in_all.cost_usd + gpus.cost_usd),
         segments=segments,
         seconds=seconds,
         budgets=_budgets(config, _spend(in_all)),
@@ -150,6 +162,7 @@ def _load(flow: Flow) -> StageLoad:
             asked.to_come.calls,
             asked.to_come.input_tokens + asked.to_come.output_tokens,
             asked.call_s,
+            asked.to_come.output_tokens,
         )
         for asked in flow.asked
     )

@@ -43,6 +43,30 @@ class StagePrior(Strict):
     """by role; none: the stage asks no model"""
 
 
+class NodeType(Strict):
+    """A kind of machine that can be rented."""
+
+    gpu: Annotated[str, Field(min_length=1)]
+    """as Ray names it, and as a model's `accelerator` asks for it"""
+    num_gpus: Annotated[int, Field(ge=1)]
+    gpu_gib: Annotated[float, Field(gt=0)]
+    """memory of one GPU that a process can have"""
+    usd_per_hour: Amount | None = None
+    """of the whole machine; None: not known, so its hours have no price"""
+    as_of: str = ""
+    """when that price was read"""
+    source: str = ""
+
+
+class GpuRate(Strict):
+    """Output tokens per second of one GPU of a full engine."""
+
+    tokens_per_s: Speed
+    as_of: str = ""
+    """when it was measured or read"""
+    source: str = ""
+
+
 class PlanConfig(Strict):
     """The assumptions of `jobs/plan_run.py`."""
 
@@ -50,5 +74,11 @@ class PlanConfig(Strict):
     """by stage name; a stage that is not named passes its rows on and asks no model"""
     tokens_per_s: Mapping[str, Speed] = {}
     """output tokens per second of one call, by model name or else by backend"""
+    nodes: Mapping[str, NodeType] = {}
+    """by name, the one to be preferred first"""
+    gpu_rates: Mapping[str, Mapping[str, GpuRate]] = {}
+    """by model name, then by GPU; what is not named is not known"""
+    load_minutes: LowHigh = (10.0, 20.0)
+    """from a fresh node to an engine's first token"""
     batch_hours: LowHigh = (1.0, 24.0)
     """from handing a batch in to its answers"""

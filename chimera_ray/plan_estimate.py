@@ -99,9 +99,9 @@ def _pool(num_rows: int, num_kept: int) -> float:
 class Dice:
     """Draws, the same in every process."""
 
-    def __init__(self) -> None:
-        """Begins anew, always at the same place."""
-        self._random = np.random.default_rng(0)
+    def __init__(self, seed: int = 0) -> None:
+        """Begins anew, at the seed's own place."""
+        self._random = np.random.default_rng(seed)
 
     def draw(self, estimate: Estimate) -> Draws:
         """An estimate → its point, then draws of it: normal on each side, cut at low and high."""

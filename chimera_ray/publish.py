@@ -6,7 +6,7 @@ grow with the data.
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from chimera_ray.account import Account
 from chimera_ray.config import Config
 from chimera_ray.frontier import Inputs, Standing
-from chimera_ray.graph import Graph
+from chimera_ray.graph import Graph, Node
 from chimera_ray.ledger.index import Ints
 from chimera_ray.ledger.store import Store
 from chimera_ray.schemas import Example, Problem
@@ -67,6 +67,7 @@ SCHEMA = pa.schema(
         ("reasoning", pa.large_string()),
         ("final_part", pa.large_string()),
         ("finish_reason", pa.string()),
+        ("resumed_tokens", pa.int64()),
         ("predicted_answer", pa.large_string()),
         ("decided_by", pa.string()),
         ("rule", pa.string()),
@@ -136,20 +137,16 @@ def _tables(
     counts: dict[str, Any],
 ) -> Iterator[pa.Table]:
     """Places of examples → tables of the published schema, in order."""
-    problems, problem_at = _problems_of(standings, examples)
+    drafted, problem_at = _behind(standings, examples, _takes_problems)
+    solved, solved_at = _behind(standings, examples, lambda node: "solver" in node.roles)
     models = config.models
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = rows[start : start + CHUNK_ROWS]
         made = {place: Example.model_validate_json(text) for place, text in examples.rows(chunk)}
-        wanted = np.unique(problem_at[chunk])
-        found: dict[int, Problem] = {}
-        if problems is not None:
-            for at, text in problems.inputs.rows(wanted):
-                row = problems.node.takes.model_validate_json(text)
-                if isinstance(row, Problem):  # `_problems_of` has seen to it
-                    found[at] = row
+        found = _problems(drafted, np.unique(problem_at[chunk]))
+        resumed = _resumed_tokens(solved, solved_at[chunk])
         columns: list[dict[str, Any]] = []
-        for place in chunk.tolist():
+        for place, resumed_tokens in zip(chunk.tolist(), resumed, strict=True):
             example, problem = made[place], found.get(int(problem_at[place]))
             counts["correct"] += example.is_correct
             counts["topics"].add((example.subject, example.topic))
@@ -162,11 +159,12 @@ def _tables(
                     "answer": example.reference_answer,
                     "solution": f"<think>\n{example.reasoning}\n</think>\n\n{example.final_part}",
                     "correctness": example.is_correct,
+                    "resumed_tokens": resumed_tokens,
                     "drafted_by": models.drafter.name,
                     "solved_by": models.solver.name,
                     "graded_by": models.grader.name if example.grader else "rule",
                     "example_id": examples.ids[place],
-                    **_of_problem(problems, problem, int(problem_at[place])),
+                    **_of_problem(drafted, problem, int(problem_at[place])),
                     **example.model_dump(),
                 }
             )
@@ -174,15 +172,46 @@ def _tables(
         yield pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def _problems_of(standings: Sequence[Standing], examples: Inputs) -> tuple[Standing | None, Ints]:
-    """Examples → the stage at which their problems were fanned out, and each one's place there."""
+def _behind(
+    standings: Sequence[Standing], examples: Inputs, is_wanted: Callable[[Node], bool]
+) -> tuple[Standing | None, Ints]:
+    """Examples → the last such stage that they went through, and each one's place there."""
     at = examples.parents
     for earlier, later in zip(reversed(standings), [None, *reversed(standings)], strict=False):
         if later is not None:
             at = later.inputs.parents[at]
-        if issubclass(earlier.node.takes, Problem):
+        if is_wanted(earlier.node):
             return earlier, at
     return None, np.full(len(examples.ids), -1)
+
+
+def _resumed_tokens(standing: Standing | None, places: Ints) -> list[int | None]:
+    """Places at the solver's stage → tokens that its usable call took up; None: no such call."""
+    if standing is None:
+        return [None] * len(places)
+    found: list[int | None] = [None] * len(places)
+    names = ("role", "status", "resumed_tokens")
+    wanted = [f"calls.list.element.{name}" for name in names]
+    for chosen, table in standing.index.tables(standing.found.position[places], wanted):
+        for at, calls in zip(chosen.tolist(), table["calls"].to_pylist(), strict=True):
+            usable = (c for c in calls if (c["role"], c["status"]) == ("solver", "ok"))
+            found[at] = next((call["resumed_tokens"] for call in usable), None)
+    return found
+
+
+def _takes_problems(node: Node) -> bool:
+    return issubclass(node.takes, Problem)
+
+
+def _problems(standing: Standing | None, places: Ints) -> dict[int, Problem]:
+    """Places at the problems' stage → the problems, by place."""
+    if standing is None:
+        return {}
+    rows = {
+        place: standing.node.takes.model_validate_json(text)
+        for place, text in standing.inputs.rows(places)
+    }
+    return {place: row for place, row in rows.items() if isinstance(row, Problem)}
 
 
 def _of_problem(standing: Standing | None, problem: Problem | None, place: int) -> dict[str, Any]:

@@ -10,7 +10,10 @@ from chimera_ray.config import Config
 from chimera_ray.model_config import ModelConfig, OpenAIModel, VllmModel
 from chimera_ray.plan import Budget, Plan, Spend, StagePlan
 from chimera_ray.plan_estimate import Range
+from chimera_ray.plan_gpu import EnginePlan
+from chimera_ray.plan_node import NodePlan
 
+TEXTS = ("stage", "role", "model", "node", "stages", "bound by", "prices of", "from")
 UNITS = {"B": 1e9, "M": 1e6, "k": 1e3}
 
 
@@ -22,8 +25,10 @@ def plan(found: Plan, config: Config) -> RenderableType:
         rows_table(found),
         calls_table(found),
         roles_table(found, models),
+        *([gpus_table(found), hours_table(found)] if found.engines else []),
         time_table(found),
-        *(Text(line) for line in [*_budget_lines(found), *_notes(found, models)]),
+        *(Text(line) for line in [*_gpu_lines(found, config), *_budget_lines(found)]),
+        *(Text(line) for line in _notes(found, models, config)),
     )
 
 
@@ -72,6 +77,54 @@ def roles_table(found: Plan, models: dict[str, ModelConfig]) -> Table:
     return table
 
 
+def gpus_table(found: Plan) -> Table:
+    """A plan → one line for each engine and node: what fits, by GPU and by engine."""
+    titles = ("GPUs", "GiB a GPU", "KiB a token", "cache tokens", "mean", "longest")
+    table = _table(
+        "GPUs: weights, cache of an engine, and sequences that it holds", "model", "node", *titles
+    )
+    table.add_column("at once by")
+    for engine in found.engines:
+        for node in engine.nodes:
+            if node.misfit:
+                table.add_row(engine.model, node.node, *["-"] * 6, "does not fit")
+                continue
+            counts = (node.cache_tokens, node.mean_sequences, node.longest_sequences)
+            table.add_row(
+                engine.model,
+                node.node,
+                f"{node.num_gpus} x {node.gpu}" if node.num_gpus else "-",
+                f"{node.weights_gib:,.1f}",
+                f"{node.kv_kib_per_token:,.3g}",
+                *("-" if count is None else f"{count:,}" for count in counts),
+                node.bound_by,
+            )
+    return table
+
+
+def hours_table(found: Plan) -> Table:
+    """A plan → one line for each engine and node: time and money of what is to come."""
+    titles = ("output tokens/s", "hours", "GPU hours", "USD")
+    table = _table("GPU hours of what is to come", "model", "node", "nodes", *titles)
+    for engine, node in _fitting(found):
+        rate = "rate not known" if node.num_gpus else "-"
+        price = "price not known" if node.hours else "-"
+        table.add_row(
+            engine.model,
+            node.node,
+            str(node.num_nodes),
+            rate if node.tokens_per_s is None else _range(node.tokens_per_s),
+            "-" if node.hours is None else _range(node.hours, _hours),
+            "-" if node.gpu_hours is None else _range(node.gpu_hours, _hours),
+            price if node.cost_usd is None else _range(node.cost_usd, _usd),
+        )
+    return table
+
+
+def _fitting(found: Plan) -> list[tuple[EnginePlan, NodePlan]]:
+    return [(engine, node) for engine in found.engines for node in engine.nodes if not node.misfit]
+
+
 def time_table(found: Plan) -> Table:
     """A plan → one line for each segment of stages that overlap."""
     table = _table("Time of what is to come, at least", "stages", "time", "bound by")
@@ -88,7 +141,7 @@ def _table(title: str, *columns: str) -> Table:
     """A title and columns → an empty table, texts to the left and numbers to the right."""
     table = Table(title=title, title_justify="left")
     for name in columns:
-        is_text = name in ("stage", "role", "model", "stages", "bound by", "prices of", "from")
+        is_text = name in TEXTS
         table.add_column(
             name,
             justify="left" if is_text else "right",
@@ -138,6 +191,10 @@ def _usd(value: float) -> str:
     return f"{value:,.2f}" if value < 10 else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
+def _hours(value: float) -> str:
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
 def _time(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:,.0f} s"
@@ -152,6 +209,27 @@ def _prices_of(model: ModelConfig) -> str:
     if isinstance(model, VllmModel):
         return "-"
     return (model.prices.as_of or "no date") if _has_prices(model) else "no prices"
+
+
+def _gpu_lines(found: Plan, config: Config) -> list[str]:
+    """What the totals take of GPUs, and what they come to with it."""
+    lines = []
+    for engine in found.engines:
+        node = engine.chosen
+        if node is None or node.cost_usd is None:
+            continue
+        price = config.plan.nodes[node.node]
+        minutes = "-".join(f"{end:g}" for end in config.plan.load_minutes)
+        lines.append(
+            f"{engine.model} is planned on {node.num_nodes} x {node.node} at "
+            f"{price.usd_per_hour:,.2f} USD an hour ({price.source or 'no source'}, "
+            f"{price.as_of or 'no date'}), {minutes} minutes of loading included."
+        )
+    if lines:
+        lines.append(f"GPU hours to come: {_range(found.gpu_usd, _usd)} USD.")
+        total = _range(found.total_usd, _usd)
+        lines.append(f"Calls, paid and to come, and GPU hours to come: {total} USD in all.")
+    return lines
 
 
 def _budget_lines(found: Plan) -> list[str]:
@@ -172,12 +250,11 @@ def _budget_line(budget: Budget) -> str:
     return f"The cap of {cap} is reached at about {budget.share:.0%} of the run ({budget.key})."
 
 
-def _notes(found: Plan, models: dict[str, ModelConfig]) -> list[str]:
+def _notes(found: Plan, models: dict[str, ModelConfig], config: Config) -> list[str]:
     notes = []
     if free := _names(models, _is_unpriced):
         notes.append(f"No prices are set for {free}: what they cost is not in this plan.")
-    if served := _names(models, lambda model: isinstance(model, VllmModel)):
-        notes.append(f"GPUs are not in this plan: what {served} costs is machines' time.")
+    notes += _gpu_notes(found, config)
     if open_limits := _names(models, _has_open_limits):
         notes.append(
             f"Limits that are null are learnt while running and not in the time: {open_limits}."
@@ -187,6 +264,31 @@ def _notes(found: Plan, models: dict[str, ModelConfig]) -> list[str]:
             "Assumed numbers are those of conf/plan; a preview measures them: "
             "jobs/build_dataset.py runtime=preview runtime.preview_rows=20"
         )
+    return notes
+
+
+def _gpu_notes(found: Plan, config: Config) -> list[str]:
+    """What of the GPUs is not known, so that it is in no total; and whose rates are used."""
+    notes = []
+    for engine in found.engines:
+        node = engine.chosen
+        if node is None:
+            lacking = "its shape" if engine.shape is None else "a node of its accelerator"
+            key = f"models.{engine.roles[0]}.shape" if engine.shape is None else "plan.nodes"
+            notes.append(
+                f"GPUs are not in this plan: what {engine.model} costs is machines' time, and "
+                f"{lacking} is not known ({key})."
+            )
+        elif node.hours is None and not engine.is_cpu:
+            key = f"plan.gpu_rates.{engine.model}.{node.gpu}"
+            notes.append(f"GPU hours are not in this plan: set {key}, measured or read.")
+        elif node.cost_usd is None and not engine.is_cpu:
+            key = f"plan.nodes.{node.node}.usd_per_hour"
+            notes.append(f"GPU hours are not in the USD of this plan: {key} is not known.")
+        if node is not None and node.hours is not None:
+            rate = config.plan.gpu_rates[engine.model][node.gpu]
+            dated = f", {rate.as_of}" if rate.as_of else ", not dated"
+            notes.append(f"Rate of {engine.model} on {node.gpu}: {rate.source}{dated}.")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""A folder → a Qwen3 of 100,000 to 400,000 random weights, with a tokenizer of bytes and a thinking format.
+"""A folder → a Qwen3 of few random weights, with a tokenizer of bytes and a thinking format.
 
 python tests/make_tiny_model.py FOLDER [--countdown N] [--opens-thinking-itself]
 
@@ -13,6 +13,7 @@ Two habits are built into the output head, since pure chance would never end a s
 import argparse
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD_DIM, MLP = 64, 2, 4, 2, 32, 128
-MAX_POSITION = 4096
+MAX_POSITION = 16384
 VOCAB = 512
 """at least; more where it counts down"""
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -33,7 +34,16 @@ TEMPLATE = (
     "{% if '<n' in messages[-1].content %}{{ '<n' + messages[-1].content.split('<n')[-1] }}"
     "{% endif %}{% endif %}"
 )
-BIASES = {"</think>": 0.8, "<|im_end|>": 0.5, "true": 0.3, "false": -0.2, '"': 1.0, "}": 0.0}
+BIASES = {
+    "</think>": 0.8,
+    "<|im_end|>": 0.35,
+    "true": 0.3,
+    "false": -0.2,
+    '"': 1.0,
+    "{": 0.5,
+    ",": -1.2,
+    **dict.fromkeys("ĠĊĉč", -3.5),  # white space, as the alphabet of bytes writes it
+}
 """of the random model, in units of its head's constant direction"""
 
 
@@ -156,7 +166,7 @@ def _count_down(
 ) -> None:
     chain = [*reversed(counters), "</think>", r"\boxed{7}", "<|im_end|>"]
     places = [tokenizer.token_to_id(text) for text in chain]
-    for now, following in zip(places, places[1:], strict=False):
+    for now, following in pairwise(places):
         head[following, 1:] = 3.0 * embedding[now, 1:]
 
 

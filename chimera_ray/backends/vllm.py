@@ -24,6 +24,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "repetition": "repetition",
 }
 """anything else is an abort"""
+DIED = "vLLM's engine process died"
 
 
 class Loaded(NamedTuple):
@@ -94,7 +95,7 @@ class Engine:
     @property
     def is_dead(self) -> bool:
         """Whether vLLM has given it up."""
-        return bool(self._llm.errored)
+        return self._llm is None or bool(self._llm.errored)
 
     async def generate(self, ask: Ask) -> Reply:
         """A call → its reply; a call that is under way already is joined.
@@ -112,7 +113,9 @@ class Engine:
 
     async def close(self) -> None:
         """Ends the engine and gives its memory back."""
-        await asyncio.to_thread(self._llm.shutdown)
+        llm, self._llm = self._llm, None  # let go now: at the process's end it cannot
+        if llm is not None:
+            await asyncio.to_thread(llm.shutdown)
 
     async def _generate(self, ask: Ask) -> Reply:
         from vllm.exceptions import VLLMClientError
@@ -125,7 +128,7 @@ class Engine:
         except (EngineDeadError, EngineGenerateError) as exc:
             if not self.is_dead:
                 raise ProviderError(f"{self._config.name}: vLLM gave up this call: {exc}") from None
-            lost = EngineLostError("vLLM's engine process died")
+            lost = EngineLostError(DIED)
             lost.is_pinned = self._on_probation == ask.name
             raise lost from None
         except (VLLMClientError, ValueError) as exc:
@@ -139,6 +142,8 @@ class Engine:
         the death is pinned on the suspect, and nobody else suffers for it.
         """
         async with self._probation:
+            if self.is_dead:  # of the suspect before it: this one has not even been let in
+                raise EngineLostError(DIED)
             self._on_probation = ask.name
             passed = asyncio.Event()
             running = asyncio.create_task(self._run(ask, passed))
@@ -248,8 +253,11 @@ class Engine:
 
     def _reply(self, ask: Ask, prompt: list[int], output: "_Output", num_continued: int) -> Reply:
         said = self._thinking.split(prompt, output.ids, at_first=bool(ask.schema))
+        text = said.final_part
+        if ask.schema:  # in JSON it can only stand in a string, where this says the same
+            text = text.replace("</think>", r"<\/think>")
         return Reply(
-            text=said.final_part,
+            text=text,
             reasoning=said.reasoning,
             finish_reason=output.finish_reason,
             usage=Usage(

@@ -17,7 +17,7 @@ from chimera_ray.errors import ConfigError, EngineError
 from chimera_ray.model_config import Shape, VllmModel
 
 GIB = 1 << 30
-ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CONFIGURE_LOGGING": "1"}
+ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1"}
 CPU_ENVIRONMENT = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 """bound threads of several engines, or beside Ray's, would share one core"""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
@@ -99,7 +99,7 @@ def engine_args(config: VllmModel) -> dict[str, Any]:
         "data_parallel_size": config.data_parallel_size,
         "enable_expert_parallel": config.expert_parallel,
         "max_model_len": config.max_model_len,
-        "max_num_seqs": config.max_num_seqs,
+        "max_num_seqs": -(-config.max_num_seqs // config.data_parallel_size),  # vLLM's is of a part
         "gpu_memory_utilization": config.memory_utilization,
         "seed": 0,
         "trust_remote_code": False,
@@ -114,8 +114,16 @@ def engine_args(config: VllmModel) -> dict[str, Any]:
     if config.reasoning_parser is not None:
         args["reasoning_parser"] = config.reasoning_parser
     if config.device == "cpu":
-        args["enforce_eager"] = True
+        args |= {"enforce_eager": True, **_whole_prefill(config)}
     return {**args, **config.engine_args}
+
+
+def _whole_prefill(config: VllmModel) -> dict[str, Any]:
+    """For the CPU, where vLLM 0.32 dies of a prompt that is read in pieces for a seeded call."""
+    length = config.max_model_len or (config.shape.max_position if config.shape else None)
+    if length is None:
+        raise ConfigError(f"model {config.name}: device cpu: max_model_len must be set")
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(length, 4096)}
 
 
 def _shape_in(config: VllmModel, folder: Path) -> Shape:

@@ -35,6 +35,9 @@ CALL = pa.struct(
         ("cost_usd", pa.float64()),
         ("latency_s", pa.float64()),
         ("attempts", pa.int32()),
+        ("resumed_tokens", pa.int64()),
+        ("first_token_s", pa.float64()),
+        ("decode_s", pa.float64()),
         ("request_id", pa.string()),
         ("is_replayed", pa.bool_()),
         ("text", pa.large_string()),
@@ -56,7 +59,7 @@ SCHEMA = pa.schema(
     ]
 )
 FORMAT_KEY = b"chimera_ray.format"
-FORMAT = b"2"
+FORMAT = b"3"
 """raised by hand with the schema: another version's parts are neither read nor set aside"""
 TOTALS_KEY = b"chimera_ray.totals"
 ROW_GROUP = 512

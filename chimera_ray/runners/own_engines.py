@@ -1,6 +1,7 @@
 """Engines inside this process, for a preview: one for each model, whatever `replicas` says."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Set
 
@@ -13,6 +14,8 @@ from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Reply
 from chimera_ray.model_config import VllmModel
 from chimera_ray.runners.stored_partials import StoredPartials
+
+FOR_EVER_S = 1e9
 
 
 class _Launched:
@@ -51,22 +54,22 @@ class OwnEngines:
         self._config = config
         self._partials = StoredPartials(Store(config.output_dir))
         self._keepers: dict[str, Keeper] = {}
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     def pool(self, model: VllmModel) -> EnginePool:
         """A model → the pool of its engines, for the loop that is running here."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-            self._thread.start()
+        there = self._started()
         keeper = self._keepers.get(model.engine_id)
         if keeper is None:
-            keeper = Keeper(model.model_copy(update={"replicas": 1}), self._launcher(model), 1e9)
+            keeper = Keeper(
+                model.model_copy(update={"replicas": 1}), self._launcher(model), FOR_EVER_S
+            )
             self._keepers[model.engine_id] = keeper
-            self._loop.call_soon_threadsafe(keeper.start)
+            there.call_soon_threadsafe(keeper.start)
         pool = EnginePool(model.max_num_seqs)
         here = asyncio.get_running_loop()
-        following = asyncio.run_coroutine_threadsafe(self._follow(keeper, pool, here), self._loop)
+        following = asyncio.run_coroutine_threadsafe(self._follow(keeper, pool, here), there)
         pool.on_close(following.cancel)
         return pool
 
@@ -76,13 +79,24 @@ class OwnEngines:
 
     def close(self) -> None:
         """Ends every engine."""
-        if self._thread is None:
+        if self._loop is None or self._thread is None:
             return
         for keeper in self._keepers.values():
             asyncio.run_coroutine_threadsafe(keeper.close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._loop = self._thread = None
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        """The engines' own loop."""
+        if self._loop is None:
+            os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # it shares the console
+            self._loop = asyncio.new_event_loop()
+            run = self._loop.run_forever
+            self._thread = threading.Thread(target=run, name="engines", daemon=True)
+            self._thread.start()
+        return self._loop
 
     def _launcher(self, model: VllmModel) -> Launch:
         every = self._config.runtime.partial_every_tokens
@@ -110,8 +124,7 @@ class OwnEngines:
             return await generate(ask)
 
         async def ask_there(ask: Ask) -> Reply:
-            return await asyncio.wrap_future(
-                asyncio.run_coroutine_threadsafe(there(ask), self._loop)
-            )
+            asked = asyncio.run_coroutine_threadsafe(there(ask), self._started())
+            return await asyncio.wrap_future(asked)
 
         return ask_there

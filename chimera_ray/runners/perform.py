@@ -45,7 +45,7 @@ async def perform(
     if not isinstance(stage, Stage):
         raise StageBugError(f"{node.name} is a fold: it is not done row by row")
     work = work_id(node.fingerprint, input_id)
-    log = CallLog(work, earlier)
+    log = CallLog(work, earlier, is_cut_final=_is_cut_final(node.params))
     log.on_call = lambda: on_open(work, lambda: _so_far(log, input_id, run_id))
     bound = {role: BoundModel(role, models[role], log) for role in stage.roles}
     rows: list[Row] = []
@@ -76,10 +76,13 @@ async def perform(
 
 
 def _outcome_of(exc: RowError, params: Params) -> Outcome:
-    """A cut reply costs as much again and would be cut again: final, unless the recipe says so."""
-    is_asked_again = not isinstance(params, AskingParams) or params.retry_truncated
-    is_final = isinstance(exc, TruncatedError) and not is_asked_again
+    is_final = isinstance(exc, TruncatedError) and _is_cut_final(params)
     return "rejected" if is_final else "failed"
+
+
+def _is_cut_final(params: Params) -> bool:
+    """A cut reply costs as much again and would be cut again: final, unless the recipe says so."""
+    return isinstance(params, AskingParams) and not params.retry_truncated
 
 
 def _so_far(log: CallLog, input_id: str, run_id: str) -> Record:

@@ -1,11 +1,9 @@
 """Where unfinished output is written down: one small file for each call, beside the ledger."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from chimera_ray.backends.partials import partial_name
-from chimera_ray.config import Config
 from chimera_ray.ledger.store import Store
-from chimera_ray.model_config import VllmModel
 from chimera_ray.schemas import Call
 
 FOLDER = "partials"
@@ -35,18 +33,17 @@ class StoredPartials:
             self._store.delete(f"{FOLDER}/{name}")
 
 
-def settled(config: Config, calls: Iterable[Call]) -> list[str]:
-    """The calls of a record that is durable → the names of partial outputs that nobody needs now.
+def settled(roles: Set[str], every_tokens: int, calls: Iterable[Call]) -> list[str]:
+    """The calls of a record that is durable → the partial outputs that nobody needs any more.
 
-    Calls of models that write none, or too short to have one, are left out.
+    Args:
+        roles: those whose models write any.
+        every_tokens: how often they do; shorter calls have none.
+        calls: of the record.
     """
     return [
         partial_name(call.prompt_id, call.seed)
         for call in calls
-        if isinstance(config.models.of(call.role), VllmModel)
-        and (
-            call.finish_reason != "stop"
-            or call.resumed_tokens
-            or call.output_tokens >= config.runtime.partial_every_tokens
-        )
+        if call.role in roles
+        and (call.output_tokens + call.resumed_tokens >= every_tokens or call.status != "ok")
     ]

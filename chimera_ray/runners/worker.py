@@ -20,10 +20,12 @@ from chimera_ray.ledger.index import FAILED, NONE, OPEN, Index, PartLostError
 from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.writer import Writer
 from chimera_ray.llm import Model
-from chimera_ray.model_config import ModelConfig
+from chimera_ray.model_config import ModelConfig, VllmModel
+from chimera_ray.runners.expected import LONG, Expected, group_of, is_long, tokens_of
 from chimera_ray.runners.perform import perform
 from chimera_ray.runners.reins import Reins
 from chimera_ray.runners.slots import Slots
+from chimera_ray.runners.stored_partials import StoredPartials, settled
 from chimera_ray.schemas import Call, Record, work_id
 
 Item = tuple[str, str]
@@ -33,7 +35,10 @@ OpenModel = Callable[[ModelConfig, Reins, int], Model]
 
 
 class StageWorker:
-    """One stage's slots: the moment that a row ends, the next one starts, whoever waits for it."""
+    """One stage's slots: the moment that a row ends, the next one starts, whoever waits for it.
+
+    Of the rows that wait, the one that is expected to be the longest starts first.
+    """
 
     def __init__(
         self, config: Config, node: Node, run_id: str, reins: Reins, open_model: OpenModel
@@ -45,7 +50,11 @@ class StageWorker:
         self._models = _open_models(config, node, reins, num_slots, open_model)
         self._index = Index(store, node.folder, run_id)
         self._writer = Writer(store, node.folder, config.runtime.flush_s)
-        self._slots = Slots(num_slots)
+        served = [role for role in node.roles if isinstance(config.models.of(role), VllmModel)]
+        self._served, self._every = frozenset(served), config.runtime.partial_every_tokens
+        self._partials = StoredPartials(store)
+        self._expected = Expected()
+        self._slots = Slots(num_slots, self._expected.of)
         self._under_way: dict[str, asyncio.Task[Record | None]] = {}
         self._grace_s = config.runtime.stop_grace_s
         self._reaper = asyncio.create_task(self._reap())
@@ -60,6 +69,7 @@ class StageWorker:
         bring at the same time is done once.
         """
         done, earlier = self._ask_ledger(items)
+        self._learn(items, done)
         if done:
             yield list(done.values())
         ended: asyncio.Queue[asyncio.Task[Record | None]] = asyncio.Queue()
@@ -103,10 +113,12 @@ class StageWorker:
         return task
 
     async def _do(self, item: Item, earlier: Sequence[Call]) -> Record | None:
-        async with self._slots.take() as slot:
+        group = group_of(item[1])
+        async with self._slots.take(LONG if is_long(earlier) else group) as slot:
             if self._halt.reason is not None:
                 return None
             SLOT.set(slot)
+            self._expected.begin(group)
             self.num_in_flight += 1
             try:
                 record = await perform(
@@ -117,8 +129,17 @@ class StageWorker:
                 return None
             finally:
                 self.num_in_flight -= 1
+            self._expected.learn(group, tokens_of(record))
         await self._writer.append(record)
+        if names := settled(self._served, self._every, record.calls):
+            await asyncio.to_thread(self._partials.delete, names)
         return record
+
+    def _learn(self, items: Sequence[Item], done: Mapping[str, Record]) -> None:
+        """Takes in how long rows were that others did: their records are at hand as it is."""
+        for name, payload in items:
+            if name in done:
+                self._expected.learn(group_of(payload), tokens_of(done[name]))
 
     async def _reap(self) -> None:
         """Gives up what is still in flight a while after an endpoint has refused for good.
@@ -170,7 +191,7 @@ def _open_models(
 
 def open_model(config: ModelConfig, reins: Reins, max_connections: int) -> Model:
     """A model's configuration → the model, held back as this process is."""
-    return build_model(config, reins.gate, reins.halt, max_connections, reins.journal)
+    return build_model(config, reins.gate, reins.halt, max_connections, reins.journal, reins.pool)
 
 
 def _result_of(task: asyncio.Task[Record | None], halt: Halt) -> Record | None:

@@ -1,6 +1,9 @@
 """Module R of the paper: the solver's long trajectory."""
 
 from collections.abc import AsyncIterator
+from typing import Annotated
+
+from pydantic import Field
 
 from chimera_ray.llm import complete, whole
 from chimera_ray.parsing import split_reasoning
@@ -10,7 +13,11 @@ from chimera_ray.stage import AskingParams, Models, Reject, stage
 
 
 class SampleTrajectoryParams(AskingParams):
-    """Nothing else to set: the sampling belongs to the model."""
+    """The sampling belongs to the model; its limit alone can be raised, for what it has cut."""
+
+    second_chance_tokens: Annotated[int, Field(ge=1)] | None = None
+    """a trajectory that was cut at the model's limit is asked for once more, with this larger one;
+    None: it is not"""
 
 
 @stage(takes=Rollout, gives=Trajectory, params=SampleTrajectoryParams, roles=("solver",))
@@ -20,13 +27,16 @@ async def sample_trajectory(
     """Rollout → the solver's trajectory, thinking and final part split, if it came to its end.
 
     Rejects:
-        truncated: cut at the token limit or ended for its loops; the text stays in the call.
+        truncated: cut at the token limit, in its second chance too if the recipe gives one, or
+            ended for its loops; the text stays in the call.
 
     Source:
         paper section 2.3, module R: the bare problem in one user turn, no system prompt.
     """
     prompt = render("sample_trajectory", problem=row.problem)
-    reply = await complete(models["solver"], prompt, whole)
+    reply = await complete(
+        models["solver"], prompt, whole, second_chance_tokens=params.second_chance_tokens
+    )
     thinking, final_part = split_reasoning(reply.text)
     yield Trajectory(
         **row.model_dump(),

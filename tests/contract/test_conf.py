@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from chimera_ray.config import ROLES, Config, Pool, Runtime, read_config
+from chimera_ray.engine_fit import fit, problems_of
 from chimera_ray.graph import build_graph
 from chimera_ray.model_config import (
     Latency,
@@ -23,8 +24,9 @@ from chimera_ray.model_config import (
     Sampling,
     SimulatedModel,
     Timeouts,
+    VllmModel,
 )
-from chimera_ray.plan_config import PlanConfig, RolePrior, StagePrior
+from chimera_ray.plan_config import GpuRate, NodeType, PlanConfig, RolePrior, StagePrior
 from chimera_ray.stage import Stage
 from chimera_ray.stages import STAGES
 
@@ -46,7 +48,7 @@ PAPER = {
     "drafter": "gpt-5-2025-08-07",
     "verifier_a": "gpt-5-2025-08-07",
     "verifier_b": "o4-mini-2025-04-16",
-    "solver": "Qwen/Qwen3-235B-A22B-Thinking-2507",
+    "solver": "Qwen/Qwen3-235B-A22B-Thinking-2507-FP8",
     "grader": "o4-mini-2025-04-16",
 }
 
@@ -181,6 +183,66 @@ def test_conf_plan_shows_every_field_and_every_stage_and_role() -> None:
         assert tuple(asked.get("roles", ())) == roles, name
         for role in roles:
             _require_keys(asked["roles"][role], RolePrior, role)
+
+
+def test_conf_plan_shows_every_field_of_nodes_and_rates() -> None:
+    said = _loaded("plan", "default.yaml")
+    for name, node in said["nodes"].items():
+        _require_keys(node, NodeType, name)
+        assert (node["usd_per_hour"] is None) == (node["source"] == ""), name
+    for model, rates in said["gpu_rates"].items():
+        for gpu, rate in rates.items():
+            _require_keys(rate, GpuRate, f"{model} on {gpu}")
+            assert rate["source"], "a rate without a source is invented"
+            assert gpu in {node["gpu"] for node in said["nodes"].values()}
+
+
+SERVED = {
+    "qwen3_235b_thinking": ("H200", 8),
+    "qwen3_235b_thinking_h100": ("H100", 8),
+    "qwen3_235b_thinking_bf16": ("H200", 16),
+    "qwen3_30b_a3b_thinking": ("H100", 1),
+    "qwen3_4b_thinking": ("H100", 1),
+    "tiny_random": (None, 0),
+}
+"""model → the GPU that its file is made for, and how many of them"""
+
+
+def _served(name: str) -> VllmModel:
+    model = _composed(f"model@models.solver={name}").models.solver
+    assert isinstance(model, VllmModel)
+    return model
+
+
+def test_conf_every_served_model_is_known_here() -> None:
+    said = {name for name in MODELS if "backend: vllm" in (CONF / f"model/{name}.yaml").read_text()}
+    inherit = {"qwen3_235b_thinking_h100", "qwen3_235b_thinking_bf16"}
+    assert said | inherit == set(SERVED)
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_conf_served_model_fits_its_gpu_with_the_sequences_that_it_asks_for(name: str) -> None:
+    gpu, num_gpus = SERVED[name]
+    model = _served(name)
+    nodes = _composed().plan.nodes.values()
+    gpu_gib = next((node.gpu_gib for node in nodes if node.gpu == gpu), None)
+    assert model.shape is not None
+    assert problems_of(model, model.shape, gpu_gib) == []
+    assert model.num_gpus * model.replicas == num_gpus
+    assert model.accelerator in (None, gpu)
+    found = fit(model, gpu_gib)
+    assert found.cache_tokens is not None
+    mean = {"qwen3_30b_a3b_thinking": 11_000, "tiny_random": 2_048}.get(name, 21_000)
+    assert min(found.cache_tokens / mean / model.max_num_seqs, 1.0) >= 0.8
+
+
+def test_conf_one_solver_on_other_gpus_does_the_same_work() -> None:
+    here, there, other = (
+        _served(f"qwen3_235b_thinking{suffix}") for suffix in ("", "_h100", "_bf16")
+    )
+    assert here.identity() == there.identity() != other.identity()
+    assert here.shape == there.shape == other.shape
+    assert len({model.engine_id for model in (here, there, other)}) == 3
 
 
 def test_conf_plan_leaves_the_identity_alone() -> None:

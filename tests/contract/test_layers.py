@@ -17,14 +17,18 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"build", "report", "report_plan", "progress", "status"}),),
     (
         frozenset({"drive", "publish", "audit", "account"})
-        | {"plan", "plan_flow", "plan_sample", "plan_time", "plan_estimate"},
+        | {"plan", "plan_flow", "plan_sample", "plan_time", "plan_estimate"}
+        | {"plan_gpu", "plan_node"},
     ),
     (frozenset({"runners"}),),
     (frozenset({"frontier"}),),
     (frozenset({"graph"}),),
     (frozenset({"stage", "stages"}), frozenset({"backends"}), frozenset({"ledger"})),
     (frozenset({"prompts", "parsing", "metrics", "benchmarks"}),),
-    (frozenset({"schemas", "llm", "config", "model_config", "plan_config", "errors"}),),
+    (
+        frozenset({"schemas", "llm", "config", "model_config", "plan_config", "errors"})
+        | {"engine_fit", "engine_size"},
+    ),
 )
 """top to bottom; the groups of one layer never import one another"""
 

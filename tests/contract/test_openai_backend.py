@@ -463,6 +463,25 @@ def test_body_has_nothing_that_is_not_configured() -> None:
     assert json.loads(json.dumps(body)) == body
 
 
+@pytest.mark.parametrize("field", ["max_completion_tokens", "max_tokens"])
+def test_body_limit_of_the_request_goes_before_the_models_own(field: str) -> None:
+    config = _config("http://host.test/v1", sampling={"max_tokens": 9}, token_limit_field=field)
+    request = _request(schema=None)
+    assert Bodies(config).of(request, "none")[field] == 9
+    body = Bodies(config).of(request._replace(max_tokens=99, continues=2), "none")
+    assert body[field] == 99
+    assert set(body) == {"model", "messages", "seed", field}
+    bare = Bodies(_config("http://host.test/v1", token_limit_field=field))
+    assert bare.of(request._replace(max_tokens=99), "none")[field] == 99
+
+
+def test_idempotency_key_differs_by_the_requests_limit() -> None:
+    identity, request = _config("http://host.test/v1").identity(), _request(1)
+    requests = [request._replace(max_tokens=limit) for limit in (None, 9, 99)]
+    assert len({call_key(identity, limited) for limited in requests}) == 3
+    assert call_key(identity, request._replace(continues=7)) == call_key(identity, request)
+
+
 def _key(seed: int) -> str:
     config = _config("http://host.test/v1")
     return call_key(config.identity(), _request(seed))

@@ -26,6 +26,7 @@ from chimera_ray.llm import (
     ask,
     ask_each,
     complete,
+    whole,
 )
 from chimera_ray.schemas import Call
 
@@ -143,6 +144,9 @@ def test_ask_usable_reply_is_parsed_and_recorded_whole() -> None:
         cost_usd=0.02,
         latency_s=0.0,
         attempts=2,
+        resumed_tokens=0,
+        first_token_s=0.0,
+        decode_s=0.0,
         request_id="r",
         is_replayed=False,
         text="7",
@@ -230,6 +234,141 @@ def test_replay_reply_that_the_parser_now_refuses_is_marked_and_asked_anew(
     assert (refused.is_replayed, refused.error) == (True, str(parser_error))
     assert (made.is_replayed, made.status) == (False, "ok")
     assert refused.seed != made.seed
+
+
+def test_call_keeps_how_a_reply_came_and_gives_it_back_when_replayed() -> None:
+    model, log = ScriptedModel(), CallLog("w")
+    said = Reply("7", resumed_tokens=5, first_token_s=0.25, decode_s=1.5)
+    _await(ask(BoundModel("solver", ScriptedModel(said), log), "How many?", _number))
+    (call,) = log.calls
+    assert (call.resumed_tokens, call.first_token_s, call.decode_s) == (5, 0.25, 1.5)
+    again = BoundModel("solver", model, CallLog("w", log.calls))
+    assert _await(complete(again, "How many?", lambda reply: reply)) == said
+
+
+def test_ask_limit_on_tokens_is_sent_as_given() -> None:
+    model = ScriptedModel("7", "8")
+    bound = BoundModel("solver", model, CallLog("w"))
+    _await(ask(bound, "How many?", _number, max_tokens=9))
+    _await(ask(bound, "How many?", _number))
+    assert [request.max_tokens for request in model.requests] == [9, None]
+    assert [request.continues for request in model.requests] == [None, None]
+
+
+# ---- second chances -------------------------------------------------------------------------
+
+CUT = Reply("1, 2, and", "length")
+LOOPS = Reply("1, 1, 1, 1", "repetition")
+
+
+def _chanced(
+    *script: Said, earlier: Sequence[Call] = (), is_cut_final: bool = True
+) -> tuple[str | None, CallLog, ScriptedModel]:
+    """One try with a second chance of 99 tokens: the text, if it is whole, its log, the model."""
+    model, log = ScriptedModel(*script), CallLog("w", earlier, is_cut_final=is_cut_final)
+    bound = BoundModel("solver", model, log)
+    try:
+        reply = _await(complete(bound, "How many?", whole, second_chance_tokens=99))
+    except RowError:
+        return None, log, model
+    return reply.text, log, model
+
+
+def _limits(model: ScriptedModel) -> list[tuple[int | None, int | None]]:
+    return [(request.max_tokens, request.continues) for request in model.requests]
+
+
+def test_second_chance_whole_reply_needs_none() -> None:
+    text, log, model = _chanced("7")
+    assert (text, _limits(model), len(log.calls)) == ("7", [(None, None)], 1)
+
+
+def test_second_chance_cut_reply_is_asked_for_once_more_with_the_larger_limit() -> None:
+    text, log, model = _chanced(CUT, "7")
+    assert text == "7"
+    first, second = model.requests
+    assert _limits(model) == [(None, None), (99, first.seed)]
+    assert (first.messages, first.schema) == (second.messages, second.schema)
+    assert first.seed != second.seed
+    assert [(c.status, c.seed) for c in log.calls] == [
+        ("truncated", first.seed),
+        ("ok", second.seed),
+    ]
+
+
+def test_second_chance_is_the_last() -> None:
+    text, log, model = _chanced(CUT, Reply("1, 2, 3, and", "length"))
+    assert (text, len(model.requests)) == (None, 2)
+    assert [c.text for c in log.calls] == ["1, 2, and", "1, 2, 3, and"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [LOOPS, Reply("no", "refusal"), Reply("1", "abort"), ProviderError("404"), TruncatedError("?")],
+    ids=lambda said: getattr(said, "finish_reason", type(said).__name__),
+)
+def test_second_chance_is_for_replies_that_were_cut_at_their_limit_alone(said: Said) -> None:
+    text, log, model = _chanced(said)
+    assert (text, len(log.calls), len(model.requests)) == (None, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "second", [None, ProviderError("down"), Reply("no", "refusal"), Reply("1", "abort")], ids=str
+)
+def test_second_chance_that_gave_nothing_is_taken_again_without_the_first_call(
+    second: Said | None,
+) -> None:
+    """None: the second call was under way when the process was killed."""
+    _, before, was = _chanced(CUT, second or "unheard")
+    earlier = before.calls[: 1 if second is None else 2]
+    text, log, model = _chanced("7", earlier=earlier)
+    assert text == "7"
+    assert _limits(model) == [(99, earlier[0].seed)]
+    cut, made = log.calls
+    assert cut == earlier[0]._replace(is_replayed=True)
+    assert (made.is_replayed, made.status) == (False, "ok")
+    if second is None:  # as if it had not been interrupted: a model may know its seed
+        assert model.requests == was.requests[1:]
+    else:
+        assert made.seed not in {call.seed for call in earlier}
+
+
+def test_second_chance_whole_reply_of_an_earlier_one_is_used_and_nobody_asked() -> None:
+    _, before, _ = _chanced(CUT, "7")
+    text, log, model = _chanced(earlier=before.calls[::-1])
+    assert (text, model.requests) == ("7", [])
+    assert [(c.status, c.is_replayed) for c in log.calls] == [("ok", True)]
+
+
+@pytest.mark.parametrize("second", [CUT, LOOPS], ids=["length", "repetition"])
+@pytest.mark.parametrize("turn", [1, -1], ids=["in_order", "newest_first"])
+def test_second_chance_that_was_cut_too_is_final_and_nobody_asked(second: Reply, turn: int) -> None:
+    _, before, _ = _chanced(CUT, second)
+    text, log, model = _chanced(earlier=before.calls[::turn])
+    assert (text, model.requests) == (None, [])
+    assert log.calls == [call._replace(is_replayed=True) for call in before.calls]
+
+
+def test_second_chance_where_cut_replies_are_asked_for_again_begins_anew() -> None:
+    calls: Sequence[Call] = ()
+    for _ in range(3):
+        _, log, model = _chanced(CUT, CUT, earlier=calls, is_cut_final=False)
+        first = model.requests[0].seed
+        assert _limits(model) == [(None, None), (99, first)]
+        calls = (*log.calls, *(call._replace(is_replayed=True) for call in calls))
+    assert len({call.seed for call in calls}) == 6
+    text, _, model = _chanced(LOOPS, earlier=calls, is_cut_final=False)
+    assert (text, _limits(model)) == (None, [(None, None)])
+
+
+def test_second_chance_same_prompt_twice_gives_each_question_its_own() -> None:
+    model, log = ScriptedModel(CUT, "7", CUT, "8"), CallLog("w")
+    bound = BoundModel("solver", model, log)
+    said = [_await(complete(bound, "?", whole, second_chance_tokens=99)).text for _ in range(2)]
+    assert said == ["7", "8"]
+    seeds = [request.seed for request in model.requests]
+    assert _limits(model) == [(None, None), (99, seeds[0]), (None, None), (99, seeds[2])]
+    assert len(set(seeds)) == 4
 
 
 def _panel(log: CallLog, **said: Said) -> dict[str, BoundModel]:

@@ -80,7 +80,7 @@ def _previewed(config: Config) -> None:
 @pytest.mark.process
 def test_plan_after_a_preview_of_the_demo_is_near_what_the_run_used(tmp_path: Path) -> None:
     prices = [f"+models.{role}.prices={{input_usd: 1.0, output_usd: 10.0}}" for role in ROLES]
-    runtime = ["runtime=preview", "runtime.preview_rows=20", f"output_dir={tmp_path}"]
+    runtime = ["runtime=preview", "runtime.preview_rows=40", f"output_dir={tmp_path}"]
     config = _composed("recipe=demo", *runtime, *prices)
     _previewed(config)
     before = _plan(config)
@@ -294,9 +294,10 @@ def _timed(
     config = config_of(tmp_path, models={"solver": {**OPENAI, **solver}})
     pool = config.runtime.pool.model_copy(update={"max_in_flight": slots})
     config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"pool": pool})})
-    role = RoleLoad("solver", constant(rows), constant(rows * 100), constant(5.0))
+    calls, tokens = constant(rows), constant(rows * 100)
+    role = RoleLoad("solver", calls, tokens, constant(5.0), tokens)
     load = StageLoad("sample_trajectory", constant(rows), constant(rows * 5), (role,))
-    times, total = times_of([[load]], config)
+    times, total = times_of([[load]], config, {})
     assert total == times[0].seconds
     return times[0]
 
@@ -335,11 +336,11 @@ def test_time_of_stages_at_one_endpoint_adds_up(tmp_path: Path) -> None:
     config = config_of(tmp_path, models={"drafter": remote, "verifier_a": remote})
     hundred, second = constant(100), constant(1.0)
     loads = [
-        StageLoad(stage, hundred, hundred, (RoleLoad(role, hundred, hundred, second),))
+        StageLoad(stage, hundred, hundred, (RoleLoad(role, hundred, hundred, second, hundred),))
         for stage, role in (("draft_problem", "drafter"), ("validate_problem", "verifier_a"))
     ]
-    (together,), _ = times_of([loads], config)
-    apart, total = times_of([[load] for load in loads], config)
+    (together,), _ = times_of([loads], config, {})
+    apart, total = times_of([[load] for load in loads], config, {})
     assert together.seconds.point == pytest.approx(200)
     assert [each.seconds.point for each in apart] == pytest.approx([100, 100])
     assert total.point == pytest.approx(200)

@@ -1,8 +1,11 @@
 """The published data set: loadable as it is, every column and every count true."""
 
+import copy
 import json
 import re
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,9 @@ from chimera_ray.build import Manifest
 from chimera_ray.config import Config
 from chimera_ray.frontier import walk
 from chimera_ray.ledger.parts import is_part, part_name, write_part
+from chimera_ray.ledger.store import Store
 from chimera_ray.publish import SCHEMA, Published, publish
-from chimera_ray.schemas import Example, Record, ValidProblem
+from chimera_ray.schemas import Call, Example, Record, ValidProblem
 
 PAPER = ["index", "subject", "topic", "question", "answer", "solution"]
 PAPER += ["original_solution", "correctness"]
@@ -99,6 +103,60 @@ def test_publish_columns_hold_what_the_ledger_says(run: Run) -> None:
     assert len(set(table["example_id"].to_pylist())) == len(rows)
     assert {row["rollout_index"] for row in rows} == {0, 1}
     assert {row["correctness"] for row in rows} == {True, False}
+
+
+def _rewritten(run: Run, folder: Path, rewrite: Callable[[Call], Call]) -> Run:
+    """A run → a copy of it, in which other calls led to its trajectories."""
+    shutil.copytree(Path(run.config.output_dir) / "ledger", folder / "ledger")
+    changed = copy.copy(run)
+    changed.config = run.config.model_copy(update={"output_dir": str(folder)})
+    changed.store = Store(str(folder))
+    stage = run.stage("sample_trajectory")
+    records = [
+        record._replace(calls=tuple(map(rewrite, record.calls))) for record in records_of(stage)
+    ]
+    for name in filter(is_part, changed.store.names(stage.folder)):
+        changed.store.delete(f"{stage.folder}/{name}")
+    write_part(changed.store, stage.folder, part_name("tests", 0), records)
+    changed.standings = list(walk(changed.graph, changed.store))
+    return changed
+
+
+def test_publish_tells_how_much_of_a_trajectory_an_interrupted_try_had_written(
+    run: Run, tmp_path: Path
+) -> None:
+    undisturbed = _table(_publish(run))
+    assert undisturbed["resumed_tokens"].to_pylist() == [0] * undisturbed.num_rows
+
+    def resumed(call: Call) -> Call:
+        return call._replace(resumed_tokens=len(call.text))
+
+    changed = _rewritten(run, tmp_path, resumed)
+    published = _publish(changed)
+    texts = [
+        call.text
+        for record in records_of(changed.stage("sample_trajectory"))
+        for call in record.calls
+        if record.outcome == "accepted"
+    ]
+    rows = _table(published).to_pylist()
+    assert len({row["resumed_tokens"] for row in rows}) > 1
+    for row in rows:
+        (length,) = {len(text) for text in texts if _is_said(row, text)}
+        assert row["resumed_tokens"] == length
+    assert "resumed_tokens" in (Path(published.folder) / "README.md").read_text(encoding="utf-8")
+
+
+def test_publish_trajectory_whose_call_is_not_there_is_told_apart_from_an_undisturbed_one(
+    run: Run, tmp_path: Path
+) -> None:
+    changed = _rewritten(run, tmp_path, lambda call: call._replace(status="truncated"))
+    resumed = _table(_publish(changed))["resumed_tokens"]
+    assert resumed.null_count == len(resumed) > 0
+
+
+def _is_said(row: dict[str, Any], text: str) -> bool:
+    return row["final_part"] in text and row["reasoning"] in text
 
 
 def test_publish_counts_and_card_equal_the_data(run: Run) -> None:

@@ -1,13 +1,17 @@
 """The solver's trajectory: the bare problem goes out, thinking and final part come back apart."""
 
+import asyncio
 from typing import Any
 
 import pytest
-from fakes import HALF, ROLLOUT, Said, ScriptedModel, perform_on, require_failed, rows_of
+from fakes import HALF, ROLLOUT, Said, ScriptedModel, node_of, perform_on, require_failed, rows_of
+from pydantic import ValidationError
 
 from chimera_ray.errors import ProviderError, TransientProviderError
-from chimera_ray.llm import Reply
-from chimera_ray.schemas import Call, Record, Trajectory
+from chimera_ray.llm import Reply, Request
+from chimera_ray.runners.perform import perform
+from chimera_ray.schemas import Call, Record, Trajectory, row_id
+from chimera_ray.stages.sample_trajectory import SampleTrajectoryParams
 
 
 def _sample(
@@ -57,6 +61,80 @@ def test_sample_trajectory_cut_short_and_to_be_retried_fails_and_is_asked_again(
     assert solver.requests[0].seed != first.calls[0].seed
     marks = [(call.status, call.is_replayed) for call in second.calls]
     assert marks == [("ok", False), ("truncated", True)]
+
+
+def test_sample_trajectory_second_chance_is_in_the_record_beside_the_first_call() -> None:
+    record, solver = _sample(
+        Reply("<think>on", "length"), "<think>on</think>6", second_chance_tokens=99
+    )
+    (trajectory,) = rows_of(record, Trajectory)
+    assert (trajectory.reasoning, trajectory.final_part) == ("on", "6")
+    assert [(call.status, call.is_replayed) for call in record.calls] == [
+        ("truncated", False),
+        ("ok", False),
+    ]
+    assert [request.max_tokens for request in solver.requests] == [None, 99]
+    assert solver.requests[1].continues == record.calls[0].seed
+
+
+@pytest.mark.parametrize("retry_truncated", [False, True])
+def test_sample_trajectory_cut_in_its_second_chance_too_ends_as_truncated(
+    retry_truncated: bool,
+) -> None:
+    params = {"second_chance_tokens": 99, "retry_truncated": retry_truncated}
+    cuts = [Reply("<think>on", "length"), Reply("<think>on and on", "length")]
+    record, _ = _sample(*cuts, **params)
+    require_failed(record, "truncated", is_final=not retry_truncated)
+    assert [call.text for call in record.calls] == [reply.text for reply in cuts]
+    again, solver = _sample(*cuts, earlier=record.calls, **params)
+    require_failed(again, "truncated", is_final=not retry_truncated)
+    assert len(solver.requests) == (2 if retry_truncated else 0)
+    assert len(again.calls) == (4 if retry_truncated else 2)
+    assert sum(call.is_replayed for call in again.calls) == 2
+
+
+class _DeafTheSecondTime(ScriptedModel):
+    """Its reply is cut; then it never answers."""
+
+    async def complete(self, request: Request) -> Reply:
+        if self.requests:
+            await asyncio.Event().wait()
+        return await super().complete(request)
+
+
+def test_sample_trajectory_killed_in_its_second_chance_goes_on_there_from_its_open_record() -> None:
+    node = node_of("sample_trajectory", second_chance_tokens=99)
+    payload = ROLLOUT.model_dump_json()
+    name = row_id("Rollout", payload)
+    opened: list[Record] = []
+    solver = _DeafTheSecondTime(Reply("<think>on", "length"))
+
+    async def killed() -> None:
+        note: Any = lambda work, make: opened.append(make())  # noqa: E731
+        work = asyncio.create_task(perform(node, name, payload, {"solver": solver}, (), "r", note))
+        while not opened:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    asyncio.run(killed())
+    (record,) = opened
+    assert (record.outcome, len(record.calls)) == ("open", 1)
+    resumed, again = _sample("</think>6", earlier=record.calls, second_chance_tokens=99)
+    (request,) = again.requests
+    assert (request.max_tokens, request.continues) == (99, record.calls[0].seed)
+    assert len(rows_of(resumed, Trajectory)) == 1
+    assert [(call.status, call.is_replayed) for call in resumed.calls] == [
+        ("truncated", True),
+        ("ok", False),
+    ]
+
+
+@pytest.mark.parametrize("tokens", [0, -1])
+def test_sample_trajectory_second_chance_of_no_tokens_is_refused(tokens: int) -> None:
+    with pytest.raises(ValidationError, match="second_chance_tokens"):
+        SampleTrajectoryParams(second_chance_tokens=tokens)
 
 
 @pytest.mark.parametrize(
