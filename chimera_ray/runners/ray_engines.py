@@ -15,7 +15,7 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from chimera_ray.backends.engine_keeper import Keeper, LaunchError, Stats, notes_of
+from chimera_ray.backends.engine_keeper import Keeper, Launch, LaunchError, Stats, notes_of
 from chimera_ray.backends.engines import Ask, EnginePool, Generate
 from chimera_ray.backends.vllm import Engine, Loaded
 from chimera_ray.backends.vllm_start import open_engine
@@ -131,9 +131,9 @@ class _Launched:
 class EnginesActor:
     """The engines of a run: a keeper for each model that its stages need now."""
 
-    def __init__(self, said: str, run_id: str) -> None:
-        """Takes the run's configuration as JSON; starts nothing yet."""
-        self._config = Config.model_validate_json(said)
+    def __init__(self, said: str, run_id: str, engine: type = EngineActor) -> None:
+        """Takes the run's configuration as JSON, and an engine's actor; starts nothing yet."""
+        self._config, self._engine = Config.model_validate_json(said), engine
         self._live = Live(Store(self._config.output_dir), run_id)
         self._keepers: dict[str, Keeper] = {}
         self._display = asyncio.ensure_future(self._show())
@@ -145,7 +145,7 @@ class EnginesActor:
             await self._keepers.pop(engine_id).close()
         for engine_id, model in wanted.items():
             if engine_id not in self._keepers:
-                launch = _launcher(model, self._config)
+                launch = _launcher(model, self._config, self._engine)
                 keeper = Keeper(model, launch, self._config.runtime.engine_wait_s)
                 self._keepers[engine_id] = keeper
                 keeper.start()
@@ -168,8 +168,8 @@ class EnginesActor:
             await asyncio.sleep(1)
 
 
-def _launcher(model: VllmModel, config: Config) -> Any:  # noqa: ANN401 - a `Launch`
-    """A model → what starts one of its engines as an actor."""
+def _launcher(model: VllmModel, config: Config, engine: type) -> Launch:
+    """A model and an engine's actor → what starts one of its engines."""
     args = (model.model_dump_json(), config.output_dir, config.runtime.partial_every_tokens)
 
     async def launch(avoided: Set[str], told: Callable[[str], None]) -> _Launched:
@@ -177,7 +177,7 @@ def _launcher(model: VllmModel, config: Config) -> Any:  # noqa: ANN401 - a `Lau
         actor: Any = None
         node = ""
         try:
-            actor = ray.remote(EngineActor).options(**_options(model, group, avoided)).remote(*args)
+            actor = ray.remote(engine).options(**_options(model, group, avoided)).remote(*args)
             node = await actor.node.remote()
             told("loading")
             loaded = await actor.start.remote()
