@@ -173,7 +173,7 @@ class Keeper:
     async def _require_one(self) -> None:
         await asyncio.sleep(self._wait_s)
         states = {place.state for place in self.places}
-        if states == {"waiting for a machine"}:
+        if self._num_keys == 0 and states == {"waiting for a machine"}:
             self._fail(
                 EngineError(
                     f"model {self.config.name}: no machine with {self.config.num_gpus} free GPUs "

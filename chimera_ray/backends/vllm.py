@@ -76,8 +76,7 @@ class Engine:
             loaded: what the engine says of itself.
         """
         self.loaded = loaded
-        self.num_generated = 0
-        """tokens since it came up"""
+        self._num_given = 0
         self._config, self._llm, self._partials, self._every = config, llm, partials, every_tokens
         self._tokenizer = llm.get_tokenizer()
         self._vocab_size = len(self._tokenizer)
@@ -91,6 +90,17 @@ class Engine:
     def running(self) -> frozenset[str]:
         """The names of the calls that it works on."""
         return frozenset(self._running)
+
+    @property
+    def num_generated(self) -> int:
+        """Tokens since it came up, those that vLLM has not handed out yet included."""
+        if self._llm is None:
+            return self._num_given
+        states = self._llm.output_processor.request_states.values()
+        held = [
+            state.detokenizer.num_output_tokens() - state.sent_tokens_offset for state in states
+        ]
+        return self._num_given + sum(held)
 
     @property
     def is_dead(self) -> bool:
@@ -192,7 +202,7 @@ class Engine:
             output.last_s = now - began
             output.cached = min(given.num_cached_tokens or 0, len(prompt))
             output.ids.extend(said.token_ids)
-            self.num_generated += len(said.token_ids)
+            self._num_given += len(said.token_ids)
             if len(output.ids) - output.num_resumed >= least:
                 passed.set()
             if said.finish_reason is not None:

