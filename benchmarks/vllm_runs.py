@@ -144,7 +144,7 @@ def start_nodes(output_dir: Path, count: int) -> Callable[[], None]:
     import ray
     from ray.cluster_utils import Cluster
 
-    quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 10}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "_system_config": quick})
     # So that the engine is not beside the driver, which outlives the loss.
     marked = {"accelerator_type:H200": 1}

@@ -3,11 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
@@ -20,6 +21,8 @@ from chimera_ray.runners import Carrier
 
 log = logging.getLogger(__name__)
 TICK_S = 1.0
+RATE_S = 5.0
+"""over which an engine's pace is taken"""
 
 
 @dataclass
@@ -76,6 +79,7 @@ class Progress:
         """
         self._graph, self._store, self._run_id = graph, store, run_id
         self._in_flight, self._line_s, self._console = carrier.in_flight, line_s, console
+        self._engines, self._rates = carrier.engines, EngineRates()
         self._stages: dict[str, StageProgress] = {}
         self._told: set[str] = set()
         self._lock = threading.Lock()
@@ -168,9 +172,15 @@ class Progress:
             while not self._stop.wait(TICK_S / 2):
                 with self._lock:
                     self._tail()
-                    live.update(self._table())
+                    live.update(Group(self._table(), *self._engine_lines()))
+
+    def _engine_lines(self) -> list[str]:
+        """One line for each engine that serves a model inside the run."""
+        return self._rates.lines(self._engines(), time.time())
 
     def _lines(self) -> None:
+        for line in self._engine_lines():
+            self._console.print(line, highlight=False, soft_wrap=True, markup=False)
         flying = self._in_flight()
         for name, stage in self._stages.items():
             if not (flying.get(name) or stage.remaining):
@@ -209,6 +219,33 @@ class Progress:
                 "" if stage.eta_s is None else _clock(stage.eta_s),
             )
         return table
+
+
+class EngineRates:
+    """What the engines say of themselves → lines, with their pace since the last time."""
+
+    def __init__(self) -> None:
+        """Knows no engine yet."""
+        self._seen: dict[int, tuple[float, int, float]] = {}
+
+    def lines(self, notes: Sequence[Mapping[str, Any]], now: float) -> list[str]:
+        """The engines' notes, in a fixed order, and the time → a line for each."""
+        return [self._line(place, note, now) for place, note in enumerate(notes)]
+
+    def _line(self, place: int, note: Mapping[str, Any], now: float) -> str:
+        count = note["num_generated"]
+        at, before, rate = self._seen.get(place, (now, count, 0.0))
+        if now - at >= RATE_S:
+            rate = (count - before) / (now - at)
+            at, before = now, count
+        self._seen[place] = at, before, rate
+        what = f"engine {place + 1} of {note['model']}: {note['state']}"
+        if note["state"] != "up":
+            return f"{what}, {_clock(now - note['since'])}" if note["since"] else what
+        cache = f", cache of {note['cache_tokens']:,} tokens" if note["cache_tokens"] else ""
+        return (
+            f"{what}{cache}, {note['num_running']:,} calls, {count:,} tokens, {rate:,.0f} tokens/s"
+        )
 
 
 def _clock(seconds: float) -> str:

@@ -123,9 +123,7 @@ class EnginePool:
         while (key := self._free(name)) is None:
             if self._failure is not None:
                 raise type(self._failure)(str(self._failure))
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+            await self._turn()
         line = self._lines[key]
         line.num_calls += 1
         try:
@@ -133,6 +131,17 @@ class EnginePool:
         finally:
             line.num_calls -= 1
             self._wake_one()
+
+    async def _turn(self) -> None:
+        """Waits until there may be room; a turn that comes too late goes to the next who waits."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                self._wake_one()
+            raise
 
     def _free(self, name: str) -> str | None:
         if self._failure is not None:

@@ -100,7 +100,7 @@ class Engine:
         held = [
             state.detokenizer.num_output_tokens() - state.sent_tokens_offset for state in states
         ]
-        return self._num_given + sum(held)
+        return self._num_given + int(sum(held))
 
     @property
     def is_dead(self) -> bool:

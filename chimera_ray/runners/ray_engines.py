@@ -143,20 +143,25 @@ class EnginesActor:
         wanted = {model.engine_id: model for model in map(VllmModel.model_validate_json, models)}
         for engine_id in [name for name in self._keepers if name not in wanted]:
             await self._keepers.pop(engine_id).close()
-        for engine_id, model in wanted.items():
-            if engine_id not in self._keepers:
-                launch = _launcher(model, self._config, self._engine)
-                keeper = Keeper(model, launch, self._config.runtime.engine_wait_s)
-                self._keepers[engine_id] = keeper
-                keeper.start()
+        for model in wanted.values():
+            self._keeper(model)
 
-    async def news(self, engine_id: str, version: int) -> News:
+    async def news(self, said: str, version: int) -> News:
         """A model and the version that the asker knows → its engines, once they have changed."""
-        keeper = self._keepers[engine_id]
+        keeper = self._keeper(VllmModel.model_validate_json(said))
         version = await keeper.after(version, NEWS_S)
         actors = {key: engine.actor for key, engine in keeper.up.items()}  # type: ignore[attr-defined]
         nodes = {key: engine.node for key, engine in keeper.up.items()}
         return News(version, actors, nodes, keeper.failure)
+
+    def _keeper(self, model: VllmModel) -> Keeper:
+        """A model → its keeper, anew if this actor had died with the one before."""
+        if model.engine_id not in self._keepers:
+            launch = _launcher(model, self._config, self._engine)
+            keeper = Keeper(model, launch, self._config.runtime.engine_wait_s)
+            self._keepers[model.engine_id] = keeper
+            keeper.start()
+        return self._keepers[model.engine_id]
 
     async def _show(self) -> None:
         shown: list[dict[str, object]] = []
@@ -248,8 +253,8 @@ def need_engines(keeper: Any, models: Sequence[VllmModel], config: Config, run_i
     """
     if keeper is None:
         name = f"engines-{run_id}"
-        options = {**at_the_driver(), "max_restarts": 0}
-        keeper = ray.remote(EnginesActor).options(name=name, namespace=NAMESPACE, **options)
+        options = {"name": name, "namespace": NAMESPACE, **at_the_driver()}
+        keeper = ray.remote(EnginesActor).options(**options)
         keeper = keeper.remote(config.model_dump_json(), run_id)
     ray.get(keeper.need.remote([model.model_dump_json() for model in models]))
     return keeper
@@ -265,7 +270,8 @@ def end_engines(keeper: Any) -> None:  # noqa: ANN401
 def way_to_engines(model: VllmModel, run_id: str) -> EnginePool:
     """A model → the pool of its engines, followed for as long as this process lives."""
     pool = EnginePool(model.max_num_seqs)
-    task = asyncio.get_running_loop().create_task(_follow(model.engine_id, run_id, pool))
+    following = _follow(model.model_dump_json(), run_id, pool)
+    task = asyncio.get_running_loop().create_task(following)
     task.add_done_callback(lambda ended: _fail_by(ended, pool))
     return pool
 
@@ -275,7 +281,7 @@ def _fail_by(task: "asyncio.Task[None]", pool: EnginePool) -> None:
         pool.fail(exc if isinstance(exc, ChimeraError) else EngineError(_first(exc)))
 
 
-async def _follow(engine_id: str, run_id: str, pool: EnginePool) -> None:
+async def _follow(said: str, run_id: str, pool: EnginePool) -> None:
     """Learns of engines as they come and go."""
     loop = asyncio.get_running_loop()
     version, heard = -1, loop.time()
@@ -285,7 +291,7 @@ async def _follow(engine_id: str, run_id: str, pool: EnginePool) -> None:
             if keeper is None:
                 name = f"engines-{run_id}"
                 keeper = await asyncio.to_thread(ray.get_actor, name, NAMESPACE)
-            news: News = await keeper.news.remote(engine_id, version)
+            news: News = await keeper.news.remote(said, version)
             heard = loop.time()
         except (ray.exceptions.RayError, ValueError) as exc:
             if loop.time() - heard > LOST_S:

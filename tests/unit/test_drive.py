@@ -324,6 +324,9 @@ class Passing:
     def work_off(self, standings: Sequence[Standing], run_id: str = "") -> None:
         LocalCarrier(self.config, run_id or "run").carry(standings)
 
+    def engines(self) -> list[dict[str, Any]]:
+        return []
+
     def in_flight(self) -> dict[str, int]:
         return {}
 
