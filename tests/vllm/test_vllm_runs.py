@@ -1,0 +1,82 @@
+"""Whole runs on Ray with real engines: nothing lost, nothing dropped, whatever dies.
+
+The kills are those of `benchmarks/vllm_runs.py`, which prints them as a table.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROLES = ("expander", "drafter", "verifier_a", "verifier_b", "solver", "grader")
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.timeout(900),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(scope="module")
+def vllm_runs() -> ModuleType:
+    """The benchmark, as a module."""
+    spec = importlib.util.spec_from_file_location("vllm_runs", ROOT / "benchmarks/vllm_runs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("kill", ["engine", "actor", "node", "driver"])
+def test_vllm_run_that_is_killed_mid_trajectory_ends_with_the_same_texts(
+    kill: str, vllm_runs: ModuleType, models: dict[str, Path], tmp_path: Path
+) -> None:
+    result = vllm_runs.run(kill, models["countdown"], tmp_path / kill)
+    lengths = vllm_runs.LENGTHS
+    assert result.failed == {}
+    assert result.texts == {length: vllm_runs.expected(length) for length in lengths}
+    assert result.in_flight > 0
+    assert sum(result.resumed) > 0
+    assert result.regenerated <= vllm_runs.EVERY * result.in_flight
+    assert list((tmp_path / kill).glob("partials/*")) == []
+
+
+def test_vllm_prompt_that_kills_its_engine_fails_alone_after_two_tries(
+    vllm_runs: ModuleType, models: dict[str, Path], tmp_path: Path
+) -> None:
+    result = vllm_runs.run("poison", models["countdown"], tmp_path / "poison")
+    assert set(result.failed) == {"engine_died"}
+    assert "2 engines died with this row in flight" in result.failed["engine_died"]
+    lengths = vllm_runs.LENGTHS
+    assert result.texts == {length: vllm_runs.expected(length) for length in lengths}
+
+
+def test_vllm_every_role_of_the_demo_on_one_engine_and_every_row_accounted_for(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "jobs/build_dataset.py"),
+        "recipe=demo",
+        f"output_dir={tmp_path}",
+        "runtime.num_cpus=2",
+        "recipe.params.plan_drafts.drafts_per_topic=1",
+        "recipe.params.validate_problem.min_accepting_verifiers=1",
+    ]
+    for role in ROLES:
+        command += [f"model@models.{role}=tiny_random", f"models.{role}.path={models['random']}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    (path,) = tmp_path.glob("runs/demo-*/manifest.json")
+    account = json.loads(path.read_text())["account"]
+    for stage in account["stages"]:
+        ended = stage["accepted"] + stage["rejected"] + stage["failed"]
+        assert (stage["inputs"], stage["todo"]) == (ended, 0), stage["stage"]
+    assert account["stages"][-1]["outputs"] > 0
+    assert set(account["roles"]) == set(ROLES)
+    assert list(tmp_path.glob("partials/*")) == []
