@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from jinja2 import TemplateError
+
 from chimera_ray.backends.engines import Ask
 from chimera_ray.backends.partials import Partials, packed, unpacked
 from chimera_ray.backends.vllm_thinking import Thinking
@@ -117,6 +119,8 @@ class Engine:
         """
         task = self._running.get(ask.name)
         if task is None:
+            if self.is_dead:
+                raise EngineLostError(DIED)
             task = self._running[ask.name] = asyncio.create_task(self._generate(ask))
             task.add_done_callback(lambda _: self._running.pop(ask.name, None))
         return await asyncio.shield(task)
@@ -141,7 +145,7 @@ class Engine:
             lost = EngineLostError(DIED)
             lost.is_pinned = self._on_probation == ask.name
             raise lost from None
-        except (VLLMClientError, ValueError) as exc:
+        except (VLLMClientError, TemplateError, ValueError, TypeError) as exc:
             raise ProviderError(f"{self._config.name}: vLLM refused this call: {exc}") from None
 
     async def _run_suspect(self, ask: Ask) -> Reply:
@@ -219,13 +223,15 @@ class Engine:
 
     def _prompt(self, ask: Ask) -> list[int]:
         messages = [message._asdict() for message in ask.messages]
+        effort = ask.sampling.reasoning_effort
+        args = {} if effort is None else {"reasoning_effort": effort}
         return list(
             self._tokenizer.apply_chat_template(
                 messages,
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=False,
-                **ask.template_args,
+                **{**args, **ask.template_args},
             )
         )
 

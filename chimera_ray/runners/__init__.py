@@ -1,11 +1,13 @@
 """What carries rows through stages: `local`, the reference in one process, and `ray_data`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # an actor that only counts imports neither tables nor stages
+    from chimera_ray.backends.engines import EnginePool
     from chimera_ray.config import Config
     from chimera_ray.frontier import Standing
+    from chimera_ray.model_config import VllmModel
 
 
 class Carrier(Protocol):
@@ -28,6 +30,22 @@ class Carrier(Protocol):
         ...
 
 
+class Engines(Protocol):
+    """What brings up a model's engines for the loop that is running here."""
+
+    def pool(self, model: "VllmModel") -> "EnginePool":
+        """A model → the pool of its engines, on the way up."""
+        ...
+
+    def notes(self) -> Sequence[Mapping[str, Any]]:
+        """What a display shows of each engine."""
+        ...
+
+    def close(self) -> None:
+        """Ends every engine."""
+        ...
+
+
 def open_carrier(config: "Config", run_id: str) -> Carrier:
     """A configuration → what carries its rows: this process for a preview, Ray for the rest."""
     if config.runtime.kind == "preview":
@@ -37,3 +55,14 @@ def open_carrier(config: "Config", run_id: str) -> Carrier:
     from chimera_ray.runners.ray_data import RayCarrier
 
     return RayCarrier(config, run_id)
+
+
+def open_engines(config: "Config", run_id: str) -> Engines:
+    """A configuration → engines that no stage asks: in this process for a preview, else on Ray."""
+    if config.runtime.kind == "preview":
+        from chimera_ray.runners.own_engines import OwnEngines
+
+        return OwnEngines(config)
+    from chimera_ray.runners.ray_driver import DriverEngines
+
+    return DriverEngines(config, run_id)
