@@ -69,6 +69,8 @@ class Burst(NamedTuple):
     """from the first call to the last reply"""
     calls_s: float
     """of each call from its start to its reply, summed up"""
+    max_tokens: int = BURST_TOKENS
+    """of one call"""
 
     @property
     def tokens_per_s(self) -> float:
@@ -187,7 +189,7 @@ async def _burst(vllm: Vllm, model: VllmModel) -> Burst:
 
     began = time.perf_counter()
     counts = await asyncio.gather(*(call(seed) for seed in range(1, model.max_num_seqs + 1)))
-    return Burst(len(counts), sum(counts), time.perf_counter() - began, sum(spent))
+    return Burst(len(counts), sum(counts), time.perf_counter() - began, sum(spent), most)
 
 
 def _answer(reply: Reply) -> Answer:

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from chimera_ray.model_check import ANSWER, BURST_TOKENS, PROBLEM, Answer, Part, Started
+from chimera_ray.model_check import ANSWER, PROBLEM, Answer, Part, Started
 from chimera_ray.model_config import VllmModel
 from chimera_ray.plan_error import LONG_SHARE, Comparison, Served
 from chimera_ray.progress import EngineRates
@@ -79,7 +79,7 @@ def part(found: Part, model: VllmModel) -> RenderableType:
         return _pairs("One problem", _answer_lines(found))
     gpus = model.num_gpus
     return _pairs(
-        f"{found.num_calls:,} calls at once, of at most {BURST_TOKENS} tokens",
+        f"{found.num_calls:,} calls at once, of at most {found.max_tokens} tokens",
         {
             "tokens": f"{found.tokens:,} in {found.seconds:,.1f} s",
             "calls at once, on average": f"{found.mean_at_once:,.1f}",

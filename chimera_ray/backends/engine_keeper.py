@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+from uuid import uuid4
 
 from chimera_ray.backends.engines import Generate
 from chimera_ray.backends.vllm import Loaded
@@ -153,7 +154,7 @@ class Keeper:
     async def _watch(self, place: Place, engine: Launched) -> None:
         """An engine that is up → its death."""
         self._num_keys += 1
-        place.key, place.node = f"{self.config.engine_id[:8]}-{self._num_keys}", engine.node
+        place.key, place.node = f"{self.config.engine_id[:8]}-{uuid4().hex}", engine.node
         place.cache_tokens, place.stats = engine.loaded.cache_tokens, Stats()
         self.up[place.key] = engine
         place.turn("up")

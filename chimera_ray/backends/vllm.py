@@ -127,9 +127,13 @@ class Engine:
 
     async def close(self) -> None:
         """Ends the engine and gives its memory back."""
-        llm, self._llm = self._llm, None  # let go now: at the process's end it cannot
-        if llm is not None:
-            await asyncio.to_thread(llm.shutdown)
+        llm, self._llm = self._llm, None
+        if llm is None:
+            return
+        if llm.output_handler is not None:
+            llm.output_handler.cancel()  # or it reports the end as a death
+        await asyncio.to_thread(llm.shutdown)
+        llm.shutdown = lambda: None  # its `__del__` asks again, when the modules may be gone
 
     async def _generate(self, ask: Ask) -> Reply:
         from vllm.exceptions import VLLMClientError

@@ -296,7 +296,7 @@ async def _follow(said: str, run_id: str, pool: EnginePool) -> None:
         except (ray.exceptions.RayError, ValueError) as exc:
             if loop.time() - heard > LOST_S:
                 raise EngineError(f"what keeps the engines is gone: {_first(exc)}") from exc
-            keeper = None
+            keeper, version = None, -1  # the next one counts anew
             await asyncio.sleep(1)
             continue
         version = news.version

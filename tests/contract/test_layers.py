@@ -14,7 +14,10 @@ MAX_FUNCTION_LINES = 60
 MAX_JOB_LINES = 60
 
 LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
-    (frozenset({"build", "report", "report_plan", "progress", "status"}),),
+    (
+        frozenset({"build", "report", "report_plan", "progress", "status"})
+        | {"model_check", "plan_error", "report_check"},
+    ),
     (
         frozenset({"drive", "publish", "audit", "account"})
         | {"plan", "plan_flow", "plan_sample", "plan_time", "plan_estimate"}
@@ -43,7 +46,8 @@ HOMES = {
     "sympy": ("chimera_ray/metrics/",),
     "math_verify": ("chimera_ray/metrics/",),
     "rich": (
-        *(f"chimera_ray/{name}.py" for name in ("report", "report_plan", "progress", "status")),
+        *(f"chimera_ray/{name}.py" for name in ("report", "report_plan", "report_check")),
+        *(f"chimera_ray/{name}.py" for name in ("progress", "status")),
         "jobs/",
     ),
 }
