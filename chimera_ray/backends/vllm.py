@@ -47,6 +47,7 @@ class _Output:
     ids: list[int]
     num_resumed: int
     """of these: taken up from what was written down"""
+    request_id: str = ""
     num_stored: int = 0
     finish_reason: FinishReason = "abort"
     cached: int = 0
@@ -81,7 +82,7 @@ class Engine:
         self._num_given = 0
         self._config, self._llm, self._partials, self._every = config, llm, partials, every_tokens
         self._tokenizer = llm.get_tokenizer()
-        self._vocab_size = len(self._tokenizer)
+        self._vocab_size = int(llm.model_config.get_vocab_size())
         self._thinking = Thinking(self._tokenizer)
         self._probation = asyncio.Lock()
         self._on_probation: str | None = None
@@ -161,7 +162,9 @@ class Engine:
         """
         async with self._probation:
             if self.is_dead:  # of the suspect before it: this one has not even been let in
-                raise EngineLostError(DIED)
+                lost = EngineLostError(DIED)
+                lost.is_counted = False
+                raise lost
             self._on_probation = ask.name
             passed = asyncio.Event()
             running = asyncio.create_task(self._run(ask, passed))
@@ -186,12 +189,13 @@ class Engine:
                 f"{self._config.name}: the prompt has {len(prompt)} tokens, and max_model_len is "
                 f"{self.loaded.max_model_len}"
             )
+        continued = continued[:most]
         output = _Output(start[:most], len(start[:most]))
         if len(output.ids) < most:
             await self._decode(ask, prompt, most, output, passed)
         else:
             output.finish_reason = "length"
-        if output.finish_reason == "length":
+        if output.finish_reason == "length" and self._may_resume(ask, prompt, output):
             await self._store(ask.name, output.ids)  # a second chance goes on from here
         return self._reply(ask, prompt, output, len(continued))
 
@@ -202,8 +206,9 @@ class Engine:
         began = time.perf_counter()
         self._count += 1
         least = self._every if ask.num_deaths > 1 else 1
+        output.request_id = f"{ask.name}-{self._count}"
         inputs = {"prompt_token_ids": prompt + output.ids}
-        async for given in self._llm.generate(inputs, params, f"{ask.name}-{self._count}"):
+        async for given in self._llm.generate(inputs, params, output.request_id):
             now = time.perf_counter()
             said = given.outputs[0]
             output.first_s = output.first_s or now - began
@@ -286,7 +291,7 @@ class Engine:
                 output_tokens=len(output.ids) - num_continued,
                 reasoning_tokens=max(said.num_reasoning_tokens - num_continued, 0),
             ),
-            request_id=f"{ask.name}-{self._count}",
+            request_id=output.request_id,
             resumed_tokens=output.num_resumed - num_continued,
             first_token_s=output.first_s,
             decode_s=output.last_s - output.first_s,

@@ -52,7 +52,7 @@ def check_engine(config: VllmModel, is_here: bool) -> None:
 
 
 def open_engine(config: VllmModel, partials: Partials, every_tokens: int) -> Engine:
-    """A model file → its engine, up; takes minutes; to be called inside the loop that asks it.
+    """A model file → its engine, up; takes minutes, and may be called in another thread.
 
     Raises:
         ConfigError: what no other try and no other node would change.
@@ -139,6 +139,8 @@ def _shape_in(config: VllmModel, folder: Path) -> Shape:
         said: Mapping[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise ConfigError(f"model {config.name}: {folder}/config.json: {exc}") from None
+    if not isinstance(said, Mapping):
+        raise ConfigError(f"model {config.name}: {folder}/config.json is no object")
     found = shape_of(said)
     if config.shape is not None and config.shape != found:
         differing = [

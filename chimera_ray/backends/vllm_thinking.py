@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 OPEN, CLOSE = "<think>", "</think>"
+LAST = 8
+"""tokens of a prompt in which its template can have opened, or ended, the thinking"""
 
 
 class Tokenizer(Protocol):
@@ -64,7 +66,7 @@ class Thinking:
         return Split(reasoning, self._text(ids[place + 1 :]).strip(), place + 1)
 
     def _is_opened(self, prompt: Sequence[int], ids: Sequence[int]) -> bool:
-        tags = [token for token in prompt if token in (self._open, self._close)]
+        tags = [token for token in prompt[-LAST:] if token in (self._open, self._close)]
         return (bool(tags) and tags[-1] == self._open) or self._open in ids[:4]
 
     def _split_text(self, text: str, num_tokens: int, at_first: bool) -> Split:

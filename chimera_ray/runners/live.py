@@ -8,10 +8,10 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from chimera_ray.errors import BudgetError, EndpointError, StopError
+from chimera_ray.errors import BudgetError, EndpointError, EngineError, StopError
 from chimera_ray.ledger.store import Store
 
-_REASONS = {reason.__name__: reason for reason in (BudgetError, EndpointError)}
+_REASONS = {reason.__name__: reason for reason in (BudgetError, EndpointError, EngineError)}
 _HALT = ".halt-"
 _BIRTHS = ".births-"
 _ENGINES = ".engines"

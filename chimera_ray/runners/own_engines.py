@@ -86,6 +86,7 @@ class OwnEngines:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._keepers.clear()
         self._loop = self._thread = None
 
     def _started(self) -> asyncio.AbstractEventLoop:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from chimera_ray.backends import budget, gate
 from chimera_ray.backends.limiter import Grant, Limiter, Report
@@ -129,5 +128,7 @@ def at_the_driver() -> dict[str, Any]:
         "max_restarts": -1,
         "max_concurrency": 1_000,
         # The driver's node outlives the workers'.
-        "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=True),
+        # (Soft node affinity: Ray 2.60 ignores it for an actor that asks for no resource.)
+        "label_selector": {"ray.io/node-id": here},
+        "fallback_strategy": [{"label_selector": {}}],
     }

@@ -12,7 +12,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import ray
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import (
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from chimera_ray.backends.engine_keeper import Keeper, Launch, LaunchError, Stats, notes_of
@@ -136,11 +140,14 @@ class EnginesActor:
         self._config, self._engine = Config.model_validate_json(said), engine
         self._live = Live(Store(self._config.output_dir), run_id)
         self._keepers: dict[str, Keeper] = {}
+        self._needed: set[str] | None = None
+        """None: nobody has said so since this actor was born"""
         self._display = asyncio.ensure_future(self._show())
 
     async def need(self, models: list[str]) -> None:
         """The model files, as JSON, that are needed from now on; engines of others end."""
         wanted = {model.engine_id: model for model in map(VllmModel.model_validate_json, models)}
+        self._needed = set(wanted)
         for engine_id in [name for name in self._keepers if name not in wanted]:
             await self._keepers.pop(engine_id).close()
         for model in wanted.values():
@@ -148,7 +155,10 @@ class EnginesActor:
 
     async def news(self, said: str, version: int) -> News:
         """A model and the version that the asker knows → its engines, once they have changed."""
-        keeper = self._keeper(VllmModel.model_validate_json(said))
+        model = VllmModel.model_validate_json(said)
+        if self._needed is not None and model.engine_id not in self._needed:
+            return News(version, {}, {}, EngineError(f"{model.name}: needed no more"))
+        keeper = self._keeper(model)
         version = await keeper.after(version, NEWS_S)
         actors = {key: engine.actor for key, engine in keeper.up.items()}  # type: ignore[attr-defined]
         nodes = {key: engine.node for key, engine in keeper.up.items()}
@@ -208,9 +218,18 @@ async def _group_of(model: VllmModel) -> Any:  # noqa: ANN401 - Ray's
     """A model that spans nodes → the GPUs it gets there, held until its actor ends; else None."""
     if model.num_nodes == 1:
         return None
-    group = placement_group([{"GPU": 1}] * model.num_gpus, strategy="PACK")
+    bundle = {"GPU": 1.0}
+    if model.accelerator is not None:
+        bundle[f"accelerator_type:{model.accelerator}"] = 0.001
+    group = placement_group([bundle] * model.num_gpus, strategy="PACK")
     try:
         await group.ready()
+        nodes = set(placement_group_table(group)["bundles_to_node_id"].values())
+        if len(nodes) > model.num_nodes:
+            raise LaunchError(
+                f"model {model.name}: its {model.num_gpus} GPUs would lie on {len(nodes)} nodes, "
+                f"and num_nodes is {model.num_nodes}: others hold GPUs of these nodes"
+            )
     except BaseException:
         remove_placement_group(group)
         raise
@@ -309,6 +328,7 @@ async def _follow(said: str, run_id: str, pool: EnginePool) -> None:
                 pool.add(key, _asking(actor, news.nodes[key]), names)
         if news.failure is not None:
             pool.fail(news.failure)
+            return
 
 
 def _asking(actor: Any, node: str) -> Generate:  # noqa: ANN401
