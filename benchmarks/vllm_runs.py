@@ -47,15 +47,25 @@ TIMEOUT_S = 420.0
 RUN = "vllm-run"
 
 
-class Result(NamedTuple):
-    """A run that came to its end."""
+class Read(NamedTuple):
+    """What the ledger says of a run's trajectories."""
 
     texts: dict[int, str]
     """by length: reasoning and final part"""
+    ended_at: dict[int, float]
+    """by length"""
     failed: dict[str, str]
-    """problem → why"""
+    """reason → detail"""
     resumed: list[int]
     """tokens that were gone on from, of each call that was"""
+    finished: int
+    """tokens of the calls that had ended before the kill"""
+
+
+class Result(NamedTuple):
+    """A run that came to its end."""
+
+    read: Read
     regenerated: int
     in_flight: int
     """calls when the kill came"""
@@ -260,10 +270,9 @@ def run(kill: str, model: Path, folder: Path) -> Result:
     finally:
         if child.process.poll() is None:
             child.kill_all()
-    texts, failed, resumed, finished = read_ledger(folder, stopped_at)
-    regenerated = max(generated - finished - sum(resumed), 0)
-    wall_s = time.monotonic() - began
-    return Result(texts, failed, resumed, regenerated, in_flight, wall_s)
+    read = read_ledger(folder, stopped_at)
+    regenerated = max(generated - read.finished - sum(read.resumed), 0)
+    return Result(read, regenerated, in_flight, time.monotonic() - began)
 
 
 def stop_engine(child: Child) -> tuple[int, int]:
@@ -294,16 +303,15 @@ def do_kill(kill: str, child: Child, model: Path) -> Child:
     return child
 
 
-def read_ledger(
-    folder: Path, stopped_at: float
-) -> tuple[dict[int, str], dict[str, str], list[int], int]:
-    """An output directory → texts, failures, resumed tokens, tokens of what had ended by then."""
+def read_ledger(folder: Path, stopped_at: float) -> Read:
+    """An output directory and the time of the kill → what the ledger says."""
     import pyarrow.parquet as pq
 
     parts = sorted(folder.glob("ledger/sample_trajectory/*/part-*.parquet"))
     rows = [row for path in parts for row in pq.read_table(path).to_pylist()]
     ended = {row["input_id"]: row for row in rows if row["outcome"] != "open"}
     texts: dict[int, str] = {}
+    ended_at: dict[int, float] = {}
     failed: dict[str, str] = {}
     resumed: list[int] = []
     finished = 0
@@ -314,10 +322,11 @@ def read_ledger(
         said = json.loads(row["outputs"][0]["payload"])
         length = int(said["problem"].split("<n")[-1].rstrip(">"))
         texts[length] = said["reasoning"] + said["final_part"]
+        ended_at[length] = row["finished_at"]
         for call in row["calls"]:
             resumed += [call["resumed_tokens"]] if call["resumed_tokens"] else []
             finished += call["output_tokens"] if row["finished_at"] < stopped_at else 0
-    return texts, failed, resumed, finished
+    return Read(texts, ended_at, failed, resumed, finished)
 
 
 def expected(length: int) -> str:
@@ -339,10 +348,11 @@ def main(kills: Sequence[str]) -> None:
         make(model, countdown=max(LENGTHS))
         for kill in ["none", *kills]:
             result = run(kill, model, Path(folder) / kill)
-            right = sum(result.texts.get(length) == expected(length) for length in LENGTHS)
+            read = result.read
+            right = sum(read.texts.get(length) == expected(length) for length in LENGTHS)
             most = EVERY * result.in_flight
-            row = (kill, f"{right} of {len(LENGTHS)}", ", ".join(result.failed) or "none")
-            counts = (result.in_flight, sum(result.resumed), result.regenerated, most)
+            row = (kill, f"{right} of {len(LENGTHS)}", ", ".join(read.failed) or "none")
+            counts = (result.in_flight, sum(read.resumed), result.regenerated, most)
             table.add_row(*row, *map(str, counts), f"{result.wall_s:.0f}")
             if right < len(LENGTHS) or result.regenerated > most:
                 bad.append(kill)

@@ -97,10 +97,6 @@ class EngineActor:
             return None
         return Stats(len(engine.running), self._num_finished, engine.num_generated)
 
-    async def pids(self) -> list[int]:
-        """This process's id."""
-        return [os.getpid()]
-
     async def close(self) -> None:
         """Ends the engine and gives its memory back."""
         if self._engine is not None:
@@ -292,6 +288,7 @@ def way_to_engines(model: VllmModel, run_id: str) -> EnginePool:
     following = _follow(model.model_dump_json(), run_id, pool)
     task = asyncio.get_running_loop().create_task(following)
     task.add_done_callback(lambda ended: _fail_by(ended, pool))
+    pool.on_close(task.cancel)  # which also holds on to it: a loop alone may forget a task
     return pool
 
 

@@ -37,11 +37,12 @@ def test_vllm_run_that_is_killed_mid_trajectory_ends_with_the_same_texts(
     kill: str, vllm_runs: ModuleType, models: dict[str, Path], tmp_path: Path
 ) -> None:
     result = vllm_runs.run(kill, models["countdown"], tmp_path / kill)
-    lengths = vllm_runs.LENGTHS
-    assert result.failed == {}
-    assert result.texts == {length: vllm_runs.expected(length) for length in lengths}
+    read, lengths = result.read, vllm_runs.LENGTHS
+    assert read.failed == {}
+    assert read.texts == {length: vllm_runs.expected(length) for length in lengths}
+    assert read.ended_at[min(lengths)] < read.ended_at[max(lengths)] - 1  # nobody waits for it
     assert result.in_flight > 0
-    assert sum(result.resumed) > 0
+    assert sum(read.resumed) > 0
     assert result.regenerated <= vllm_runs.EVERY * result.in_flight
     assert list((tmp_path / kill).glob("partials/*")) == []
 
@@ -50,10 +51,10 @@ def test_vllm_prompt_that_kills_its_engine_fails_alone_after_two_tries(
     vllm_runs: ModuleType, models: dict[str, Path], tmp_path: Path
 ) -> None:
     result = vllm_runs.run("poison", models["countdown"], tmp_path / "poison")
-    assert set(result.failed) == {"engine_died"}
-    assert "2 engines died with this row in flight" in result.failed["engine_died"]
-    lengths = vllm_runs.LENGTHS
-    assert result.texts == {length: vllm_runs.expected(length) for length in lengths}
+    read, lengths = result.read, vllm_runs.LENGTHS
+    assert set(read.failed) == {"engine_died"}
+    assert "2 engines died with this row in flight" in read.failed["engine_died"]
+    assert read.texts == {length: vllm_runs.expected(length) for length in lengths}
 
 
 def test_vllm_every_role_of_the_demo_on_one_engine_and_every_row_accounted_for(
