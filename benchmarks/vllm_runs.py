@@ -44,7 +44,7 @@ EVERY = 64
 HALFWAY = 2_500
 """tokens that are written down when the kill comes"""
 TIMEOUT_S = 420.0
-RUN = "vllm-run"
+MARK = "VLLM_RUN_MARK"
 
 
 class Read(NamedTuple):
@@ -187,17 +187,23 @@ class Child:
         command += ["--nodes", "3" if kill == "node" else "1"]
         command += ["--with-poison"] if kill == "poison" else []
         log = (output_dir / "log").open("ab")
-        self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.mark = f"{output_dir}-{time.time_ns()}"
+        environment = {**os.environ, MARK: self.mark}
+        self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         log.close()
 
     def named(self, part: str) -> list[psutil.Process]:
-        """The processes that it started whose title has that part."""
+        """The processes that it started, or they, whose title has that part.
+
+        Found by what they inherited, since those of a cluster's nodes are nobody's children.
+        """
         found = []
-        for process in psutil.Process(self.process.pid).children(recursive=True):
+        for process in psutil.process_iter():
             try:
-                if part in " ".join(process.cmdline()):
+                is_ours = process.environ().get(MARK) == self.mark
+                if is_ours and part in " ".join(process.cmdline()):
                     found.append(process)
-            except psutil.Error:  # it ended meanwhile
+            except psutil.Error:  # it ended meanwhile, or is another user's
                 continue
         return found
 
@@ -237,8 +243,7 @@ class Child:
 
     def kill_all(self) -> None:
         """Ends it and all that it started, by kill -9."""
-        parent = psutil.Process(self.process.pid)
-        for process in [parent, *parent.children(recursive=True)]:
+        for process in self.named(""):
             try:
                 process.kill()
             except psutil.Error:
