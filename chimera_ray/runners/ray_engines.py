@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import ray
 from ray.util.placement_group import (
@@ -38,6 +38,8 @@ NEWS_S = 20.0
 LOST_S = 180.0
 """without an answer from the keeper"""
 CLOSE_S = 30.0
+Handle: TypeAlias = Any
+"""Ray's: an actor or a placement group, which have no static type"""
 CALLS = 10_000
 
 
@@ -106,18 +108,20 @@ class EngineActor:
 class _Launched:
     """An engine's actor, as its keeper sees it."""
 
-    def __init__(self, actor: Any, node: str, loaded: Loaded, group: Any) -> None:  # noqa: ANN401 - Ray's handles have no static type
+    def __init__(self, actor: Handle, node: str, loaded: Loaded, group: Handle) -> None:
         self.actor, self.node, self.loaded, self._group = actor, node, loaded, group
 
     @property
     def generate(self) -> Generate:
-        return self.actor.generate.remote  # type: ignore[no-any-return]  # awaitable, as Ray's handles are
+        generate: Generate = self.actor.generate.remote
+        return generate
 
     async def stats(self) -> Stats | None:
         try:
-            return await self.actor.stats.remote()  # type: ignore[no-any-return]
+            stats: Stats | None = await self.actor.stats.remote()
         except ray.exceptions.RayError:
             return None
+        return stats
 
     async def close(self) -> None:
         with suppress(ray.exceptions.RayError, TimeoutError):
@@ -156,8 +160,9 @@ class EnginesActor:
             return News(version, {}, {}, EngineError(f"{model.name}: needed no more"))
         keeper = self._keeper(model)
         version = await keeper.after(version, NEWS_S)
-        actors = {key: engine.actor for key, engine in keeper.up.items()}  # type: ignore[attr-defined]
-        nodes = {key: engine.node for key, engine in keeper.up.items()}
+        up = {key: cast(_Launched, engine) for key, engine in keeper.up.items()}
+        actors = {key: engine.actor for key, engine in up.items()}
+        nodes = {key: engine.node for key, engine in up.items()}
         return News(version, actors, nodes, keeper.failure)
 
     def _keeper(self, model: VllmModel) -> Keeper:
@@ -210,7 +215,7 @@ def _launcher(model: VllmModel, config: Config, engine: type) -> Launch:
     return launch
 
 
-async def _group_of(model: VllmModel) -> Any:  # noqa: ANN401 - Ray's
+async def _group_of(model: VllmModel) -> Handle | None:
     """A model that spans nodes → the GPUs it gets there, held until its actor ends; else None."""
     if model.num_nodes == 1:
         return None
@@ -232,7 +237,7 @@ async def _group_of(model: VllmModel) -> Any:  # noqa: ANN401 - Ray's
     return group
 
 
-def _options(model: VllmModel, group: Any, avoided: Set[str]) -> dict[str, Any]:  # noqa: ANN401
+def _options(model: VllmModel, group: Handle | None, avoided: Set[str]) -> dict[str, Any]:
     options: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "max_concurrency": CALLS}
     if group is not None:
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
@@ -257,7 +262,9 @@ def _has_other_node(num_gpus: int, avoided: Set[str]) -> bool:
     )
 
 
-def need_engines(keeper: Any, models: Sequence[VllmModel], config: Config, run_id: str) -> Any:  # noqa: ANN401
+def need_engines(
+    keeper: Handle | None, models: Sequence[VllmModel], config: Config, run_id: str
+) -> Handle:
     """What keeps a run's engines and the models needed → the same, their engines on the way up.
 
     Args:
@@ -275,7 +282,7 @@ def need_engines(keeper: Any, models: Sequence[VllmModel], config: Config, run_i
     return keeper
 
 
-def end_engines(keeper: Any) -> None:  # noqa: ANN401
+def end_engines(keeper: Handle) -> None:
     """Ends a run's engines and what keeps them."""
     with suppress(ray.exceptions.RayError, TimeoutError):
         ray.get(keeper.need.remote([]), timeout=CLOSE_S)
@@ -328,7 +335,7 @@ async def _follow(said: str, run_id: str, pool: EnginePool) -> None:
             return
 
 
-def _asking(actor: Any, node: str) -> Generate:  # noqa: ANN401
+def _asking(actor: Handle, node: str) -> Generate:
     """An engine's actor → how its calls are made."""
 
     async def generate(ask: Ask) -> Reply:
