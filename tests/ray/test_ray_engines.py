@@ -74,13 +74,12 @@ def test_ray_engines_share_the_calls_of_their_model_and_need_no_cpu(
     model = _model(token_s=0.02, replicas=2, max_num_seqs=3)
     live = Live(Store(config.output_dir), run_id)
 
-    @ray.remote(num_cpus=2)
     class Busy:
         def ready(self) -> None:
             return
 
     async def work() -> Any:
-        busy = Busy.remote()  # type: ignore[attr-defined]
+        busy = ray.remote(Busy).options(num_cpus=2).remote()
         await busy.ready.remote()
         await need(keeper, model)
         await up(keeper, model, count=2)

@@ -22,7 +22,7 @@ from chimera_ray.backends.engines import Ask
 from chimera_ray.backends.vllm import Loaded
 from chimera_ray.errors import ConfigError, EngineError
 from chimera_ray.llm import Reply
-from chimera_ray.model_config import VllmModel
+from chimera_ray.model_config import Sampling, VllmModel
 from chimera_ray.runners.own_engines import OwnEngines
 
 LOAD_S = 100.0
@@ -366,7 +366,8 @@ def test_keeper_calls_go_to_the_engines_that_are_up() -> None:
     async def work(keeper: Keeper) -> str:
         await _until(lambda: keeper.up, keeper)
         (engine,) = keeper.up.values()
-        return (await engine.generate(Ask(*[None] * 10))).text  # type: ignore[arg-type]
+        ask = Ask("name", (), "", Sampling(), None, {}, 1, None, "", 0)
+        return (await engine.generate(ask)).text
 
     assert _kept(_Launch([_Engine("here")]), work) == "here"
 

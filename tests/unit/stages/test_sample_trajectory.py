@@ -1,6 +1,7 @@
 """The solver's trajectory: the bare problem goes out, thinking and final part come back apart."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -110,7 +111,9 @@ def test_sample_trajectory_killed_in_its_second_chance_goes_on_there_from_its_op
     solver = _DeafTheSecondTime(Reply("<think>on", "length"))
 
     async def killed() -> None:
-        note: Any = lambda work, make: opened.append(make())  # noqa: E731
+        def note(work: str, make: Callable[[], Record]) -> None:
+            opened.append(make())
+
         work = asyncio.create_task(perform(node, name, payload, {"solver": solver}, (), "r", note))
         while not opened:
             await asyncio.sleep(0)
