@@ -44,7 +44,8 @@ EVERY = 64
 HALFWAY = 2_500
 """tokens that are written down when the kill comes"""
 TIMEOUT_S = 420.0
-MARK = "VLLM_RUN_MARK"
+SETTLED_S = 5.0
+"""without news of a stopped engine; its keeper asks every second, and writes down every second"""
 
 
 class Read(NamedTuple):
@@ -184,23 +185,24 @@ class Child:
     def __init__(self, output_dir: Path, model: Path, kill: str) -> None:
         self.output_dir = output_dir
         command = [sys.executable, __file__, "--child", str(output_dir), "--model", str(model)]
+        self.workplace = output_dir.resolve() / f"workplace-{time.time_ns()}"
+        self.workplace.mkdir()
         command += ["--nodes", "3" if kill == "node" else "1"]
         command += ["--with-poison"] if kill == "poison" else []
         log = (output_dir / "log").open("ab")
-        self.mark = f"{output_dir}-{time.time_ns()}"
-        environment = {**os.environ, MARK: self.mark}
-        self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.workplace)
         log.close()
 
     def named(self, part: str) -> list[psutil.Process]:
         """The processes that it started, or they, whose title has that part.
 
-        Found by what they inherited, since those of a cluster's nodes are nobody's children.
+        Found by the working directory that they inherited: those of a killed actor are nobody's
+        children any more, and one that gives itself a title may overwrite its environment.
         """
         found = []
         for process in psutil.process_iter():
             try:
-                is_ours = process.environ().get(MARK) == self.mark
+                is_ours = process.cwd() == str(self.workplace)
                 if is_ours and part in " ".join(process.cmdline()):
                     found.append(process)
             except psutil.Error:  # it ended meanwhile, or is another user's
@@ -227,10 +229,12 @@ class Child:
     def require_alive(self, deadline: float) -> None:
         """Raises with the end of its log if it has ended, or takes too long."""
         if self.process.poll() is not None or time.monotonic() > deadline:
-            log = (self.output_dir / "log").read_text(errors="replace")
-            raise RuntimeError(
-                f"the run ended or hangs ({self.process.returncode}):\n{log[-4000:]}"
-            )
+            code = self.process.returncode
+            raise RuntimeError(f"the run ended or hangs ({code}):\n{self.log()}")
+
+    def log(self) -> str:
+        """The end of what it said."""
+        return (self.output_dir / "log").read_text(errors="replace")[-4000:]
 
     def end(self) -> None:
         """Waits for its end."""
@@ -282,10 +286,19 @@ def run(kill: str, model: Path, folder: Path) -> Result:
 
 def stop_engine(child: Child) -> tuple[int, int]:
     """Stops the engine where it is → tokens that it has generated, and calls in flight."""
-    for process in child.named("EngineCore"):
-        process.suspend()
-    time.sleep(5)  # its keeper asks every second, and writes down every second
+    engines = child.named("EngineCore")
+    if len(engines) != 1:
+        raise RuntimeError(f"one engine was to be stopped, and there are {engines}\n{child.log()}")
+    engines[0].suspend()
+    deadline = time.monotonic() + TIMEOUT_S
     notes = child.notes()
+    settled_at = time.monotonic() + SETTLED_S
+    while not notes or time.monotonic() < settled_at:
+        child.require_alive(deadline)
+        time.sleep(0.2)
+        if child.notes() != notes:
+            notes = child.notes()
+            settled_at = time.monotonic() + SETTLED_S
     return sum(n["num_generated"] for n in notes), sum(n["num_running"] for n in notes)
 
 
