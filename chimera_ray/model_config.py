@@ -284,12 +284,15 @@ class VllmModel(_Model):
     """None: read from the weights' config.json, which then must be at hand"""
 
     @property
-    def num_gpus(self) -> int:
-        """Of one engine."""
-        if self.device == "cpu":
-            return 0
+    def num_workers(self) -> int:
+        """Parts of one engine: GPUs, or shares of the CPU."""
         parts = (self.tensor_parallel_size, self.pipeline_parallel_size, self.data_parallel_size)
         return math.prod(parts)
+
+    @property
+    def num_gpus(self) -> int:
+        """Of one engine."""
+        return 0 if self.device == "cpu" else self.num_workers
 
     @property
     def engine_id(self) -> str:

@@ -20,6 +20,8 @@ GIB = 1 << 30
 ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1"}
 CPU_ENVIRONMENT = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 """bound threads of several engines, or beside Ray's, would share one core"""
+IN_ENGINE_CORE = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""for the CPU, where vLLM else gives one worker a process of its own, and both spin"""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 
 
@@ -115,6 +117,8 @@ def engine_args(config: VllmModel) -> dict[str, Any]:
         args["reasoning_parser"] = config.reasoning_parser
     if config.device == "cpu":
         args |= {"enforce_eager": True, **_whole_prefill(config)}
+        if config.num_workers == 1:
+            args["distributed_executor_backend"] = IN_ENGINE_CORE
     return {**args, **config.engine_args}
 
 
