@@ -153,6 +153,9 @@ def _node(config: Config, name: str, arrives: type[Row]) -> Node:
     unknown = [role for role in roles if role not in ROLES]
     if unknown:
         raise GraphError(f"{name} asks for roles that do not exist: {', '.join(unknown)}")
+    misfit = params.misfit({role: config.models.of(role).sampling.max_tokens for role in roles})
+    if misfit:
+        raise GraphError(f"recipe.params.{name}.{misfit}")
     said = [name, str(stage.revision), params.identity()]
     said += [text for pair in sources(name).items() for text in pair]
     said += [text for role in roles for text in (role, config.models.of(role).identity())]

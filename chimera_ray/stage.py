@@ -30,6 +30,10 @@ class Params(BaseModel):
         """The parameters as the fingerprint sees them; a path must be replaced by its content."""
         return self.model_dump_json()
 
+    def misfit(self, limits: Mapping[str, int | None]) -> str:
+        """The token limits of the roles' models, None: no limit → what does not go with them."""
+        return ""
+
 
 class AskingParams(Params):
     """Parameters of a stage that asks models."""

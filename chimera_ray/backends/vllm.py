@@ -14,6 +14,7 @@ from jinja2 import TemplateError
 
 from chimera_ray.backends.engines import Ask
 from chimera_ray.backends.partials import Partials, packed, unpacked
+from chimera_ray.backends.vllm_prompt import Prompts
 from chimera_ray.backends.vllm_thinking import Thinking
 from chimera_ray.errors import ContextError, EngineLostError, ProviderError
 from chimera_ray.llm import Reply, Usage
@@ -81,9 +82,9 @@ class Engine:
         self.loaded = loaded
         self._num_given = 0
         self._config, self._llm, self._partials, self._every = config, llm, partials, every_tokens
-        self._tokenizer = llm.get_tokenizer()
+        tokenizer = llm.get_tokenizer()
         self._vocab_size = int(llm.model_config.get_vocab_size())
-        self._thinking = Thinking(self._tokenizer)
+        self._thinking, self._prompts = Thinking(tokenizer), Prompts(tokenizer)
         self._probation = asyncio.Lock()
         self._on_probation: str | None = None
         self._running: dict[str, asyncio.Task[Reply]] = {}
@@ -231,18 +232,9 @@ class Engine:
         return not ask.schema or self._thinking.is_open(prompt, output.ids)
 
     def _prompt(self, ask: Ask) -> list[int]:
-        messages = [message._asdict() for message in ask.messages]
         effort = ask.sampling.reasoning_effort
         args = {} if effort is None else {"reasoning_effort": effort}
-        return list(
-            self._tokenizer.apply_chat_template(
-                messages,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-                **{**args, **ask.template_args},
-            )
-        )
+        return self._prompts.ids_of(ask.messages, {**args, **ask.template_args})
 
     def _params(self, ask: Ask, max_tokens: int, num_before: int) -> Any:  # noqa: ANN401 - vLLM's
         from vllm.sampling_params import (

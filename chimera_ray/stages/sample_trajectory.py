@@ -1,6 +1,6 @@
 """Module R of the paper: the solver's long trajectory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -18,6 +18,16 @@ class SampleTrajectoryParams(AskingParams):
     second_chance_tokens: Annotated[int, Field(ge=1)] | None = None
     """a trajectory that was cut at the model's limit is asked for once more, with this larger one;
     None: it is not"""
+
+    def misfit(self, limits: Mapping[str, int | None]) -> str:
+        """A second chance is paid for, and has to be larger than the first."""
+        first, second = limits["solver"], self.second_chance_tokens
+        if second is None or (first is not None and second > first):
+            return ""
+        return (
+            f"second_chance_tokens: {second}, which is no larger limit than "
+            f"models.solver.sampling.max_tokens, {'null' if first is None else first}"
+        )
 
 
 @stage(takes=Rollout, gives=Trajectory, params=SampleTrajectoryParams, roles=("solver",))

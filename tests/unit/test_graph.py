@@ -283,3 +283,18 @@ def test_rebuild_node_from_its_names_is_the_same_node() -> None:
     for node in build_graph(config).nodes:
         rebuilt = rebuild_node(config, node.name, node.takes.__name__, node.fingerprint)
         assert rebuilt == node
+
+
+@pytest.mark.parametrize("first", [None, 120, 99])
+def test_graph_second_chance_that_is_no_larger_than_the_first_is_refused(first: int | None) -> None:
+    params = {"sample_trajectory": {"second_chance_tokens": 99}}
+    said = "recipe.params.sample_trajectory.second_chance_tokens: 99, which is no larger limit than"
+    with pytest.raises(GraphError, match=said) as caught:
+        _graph(params=params, solver={"sampling": {"max_tokens": first}})
+    assert f"models.solver.sampling.max_tokens, {first or 'null'}" in str(caught.value)
+
+
+def test_graph_second_chance_that_is_larger_than_the_first_is_taken() -> None:
+    params = {"sample_trajectory": {"second_chance_tokens": 99}}
+    graph = _graph(params=params, solver={"sampling": {"max_tokens": 98}})
+    assert graph.nodes[-2].params.model_dump()["second_chance_tokens"] == 99
