@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chimera_ray.backends.vllm_start import check_engine, engine_args
+from chimera_ray.backends.vllm_start import IN_ENGINE_CORE, check_engine, engine_args
 from chimera_ray.errors import ConfigError
 from chimera_ray.model_config import VllmModel
 
@@ -274,9 +274,10 @@ def test_engine_args_of_the_solver_are_those_of_its_file() -> None:
         ({}, None),
         ({"data_parallel_size": 2}, "mp"),
         ({"tensor_parallel_size": 8, "pipeline_parallel_size": 2, "num_nodes": 2}, "ray"),
-        (CPU, None),
+        (CPU, IN_ENGINE_CORE),
+        ({**CPU, "tensor_parallel_size": 2}, None),
     ],
-    ids=["one_gpu", "one_node", "two_nodes", "cpu"],
+    ids=["one_gpu", "one_node", "two_nodes", "cpu", "cpu_in_two_parts"],
 )
 def test_engine_args_processes_are_started_by_what_reaches_them(
     settings: dict[str, Any], backend: str | None
