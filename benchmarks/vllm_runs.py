@@ -179,6 +179,18 @@ def start_nodes(output_dir: Path, count: int) -> Callable[[], None]:
     return close
 
 
+class Pair(NamedTuple):
+    """An engine's processes."""
+
+    actor: psutil.Process
+    core: psutil.Process
+
+
+def is_spawned(process: psutil.Process) -> bool:
+    """Whether Python's multiprocessing started it for work, and not to keep its books."""
+    return "multiprocessing.resource_tracker" not in " ".join(process.cmdline())
+
+
 class Child:
     """A run in a process of its own, and what can be seen of it from outside."""
 
@@ -193,8 +205,8 @@ class Child:
         self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.workplace)
         log.close()
 
-    def named(self, part: str) -> list[psutil.Process]:
-        """The processes that it started, or they, whose title has that part.
+    def processes(self) -> list[psutil.Process]:
+        """The processes that it started, or they.
 
         Found by the working directory that they inherited: those of a killed actor are nobody's
         children any more, and one that gives itself a title may overwrite its environment.
@@ -202,12 +214,31 @@ class Child:
         found = []
         for process in psutil.process_iter():
             try:
-                is_ours = process.cwd() == str(self.workplace)
-                if is_ours and part in " ".join(process.cmdline()):
+                if process.cwd() == str(self.workplace):
                     found.append(process)
             except psutil.Error:  # it ended meanwhile, or is another user's
                 continue
         return found
+
+    def engine(self) -> Pair:
+        """Its engine's processes.
+
+        Found by whose children they are: whether a title is taken depends on the order of the
+        environment, and Ray's differs from start to start.
+        """
+        ours = self.processes()
+        nodes = {process.pid for process in ours if process.name() == "raylet"}
+        pairs = [
+            Pair(actor, child)
+            for actor in ours
+            if actor.ppid() in nodes
+            for child in actor.children()
+            if is_spawned(child)
+        ]
+        if len(pairs) != 1:
+            tree = "\n".join(map(str, ours))
+            raise RuntimeError(f"one engine is to be up, and there are {pairs} in\n{tree}")
+        return pairs[0]
 
     def notes(self) -> list[dict[str, Any]]:
         """How its engines stand."""
@@ -247,7 +278,7 @@ class Child:
 
     def kill_all(self) -> None:
         """Ends it and all that it started, by kill -9."""
-        for process in self.named(""):
+        for process in self.processes():
             try:
                 process.kill()
             except psutil.Error:
@@ -273,8 +304,9 @@ def run(kill: str, model: Path, folder: Path) -> Result:
         if kill in ("engine", "actor", "node", "driver"):
             child.wait_for_partials(HALFWAY)
             stopped_at = time.time()
-            generated, in_flight = stop_engine(child)
-            child = do_kill(kill, child, model)
+            engine = child.engine()
+            generated, in_flight = stop(child, engine)
+            child = do_kill(kill, child, engine, model)
         child.end()
     finally:
         if child.process.poll() is None:
@@ -284,12 +316,9 @@ def run(kill: str, model: Path, folder: Path) -> Result:
     return Result(read, regenerated, in_flight, time.monotonic() - began)
 
 
-def stop_engine(child: Child) -> tuple[int, int]:
+def stop(child: Child, engine: Pair) -> tuple[int, int]:
     """Stops the engine where it is → tokens that it has generated, and calls in flight."""
-    engines = child.named("EngineCore")
-    if len(engines) != 1:
-        raise RuntimeError(f"one engine was to be stopped, and there are {engines}\n{child.log()}")
-    engines[0].suspend()
+    engine.core.suspend()
     deadline = time.monotonic() + TIMEOUT_S
     notes = child.notes()
     settled_at = time.monotonic() + SETTLED_S
@@ -302,20 +331,21 @@ def stop_engine(child: Child) -> tuple[int, int]:
     return sum(n["num_generated"] for n in notes), sum(n["num_running"] for n in notes)
 
 
-def do_kill(kill: str, child: Child, model: Path) -> Child:
+def do_kill(kill: str, child: Child, engine: Pair, model: Path) -> Child:
     """A run whose engine is stopped → the run that goes on after the kill."""
-    engines, actors = child.named("EngineCore"), child.named("EngineActor")
     if kill == "node":
         (child.output_dir / "lose").write_text(child.notes()[0]["node"])
-    if kill == "driver":
+    elif kill == "driver":
         child.kill_all()
         return Child(child.output_dir, model, kill)
-    for process in {"engine": engines, "actor": actors}.get(kill, []):
-        process.kill()
-    if kill == "actor":
-        for process in engines:  # left to themselves, they must not hold their memory
+    elif kill == "engine":
+        engine.core.kill()
+    else:
+        left = [process for process in engine.actor.children() if is_spawned(process)]
+        engine.actor.kill()
+        for process in left:  # left to themselves, they must not hold their memory
             process.resume()
-        _, alive = psutil.wait_procs(engines, timeout=30)
+        _, alive = psutil.wait_procs(left, timeout=30)
         if alive:
             raise RuntimeError(f"left behind by the actor: {alive}")
     return child
