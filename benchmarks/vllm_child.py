@@ -57,19 +57,13 @@ class Child:
         Found by the working directory that they inherited: those of a killed actor are nobody's
         children any more, and one that gives itself a title may overwrite its environment.
         """
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.cwd() == str(self.workplace):
-                    found.append(process)
-            except psutil.Error:  # it ended meanwhile, or is another user's
-                continue
-        return found
+        seen = psutil.process_iter(["cwd", "name"])  # of one that ends meanwhile it says nothing
+        return [process for process in seen if process.info["cwd"] == str(self.workplace)]
 
     def engine(self) -> Pair:
         """Its engine's processes, found by whose children they are."""
         ours = self.processes()
-        nodes = {process.pid for process in ours if process.name() == "raylet"}
+        nodes = {process.pid for process in ours if process.info["name"] == "raylet"}
         workers = [child for pid in nodes for child in psutil.Process(pid).children()]
         pairs = [Pair(actor, core) for actor in workers for core in cores_of(actor)]
         if len(pairs) != 1:

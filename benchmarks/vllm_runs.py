@@ -1,13 +1,13 @@
 """Runs with a real engine on CPU that are killed mid-trajectory, against the same run undisturbed.
 
-    python benchmarks/vllm_runs.py                   every kill: about six minutes
+    python benchmarks/vllm_runs.py                   every kill: about seven minutes
     python benchmarks/vllm_runs.py engine poison     some of them
 
     engine   kill -9 of vLLM's EngineCore process
     actor    kill -9 of the actor that holds the engine, and what it started is left to itself
     node     one node of a three-node cluster is lost, with the engine on it
     driver   kill -9 of the driver and all that it started; the same command again
-    poison   one prompt makes the engine's worker process die
+    poison   one prompt makes the engine's process die
 
 The model is a real Qwen3 of random weights that counts down, greedily, from a number in the prompt,
 so the right texts are known. Before each kill the engine is stopped (SIGSTOP), so that what it had

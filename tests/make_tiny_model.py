@@ -27,7 +27,7 @@ VOCAB = 512
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 PLAIN = ("<think>", "</think>", "true", "false", r"\boxed{7}", "Answer: ")
 POISON = "<poison>"
-"""its id lies one beyond the embedding, so the worker process dies when it is asked to embed it"""
+"""its id lies one beyond the embedding, so the engine dies when it is asked to embed it"""
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n@THINK@"

@@ -5,18 +5,42 @@ What a problem says is text: a turn that it pretends to end is not ended.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
 from chimera_ray.llm import Message
+
+
+class AddedToken(Protocol):
+    """What is needed of a token that stands beside a tokenizer's vocabulary."""
+
+    content: str
+    special: bool
+
+
+class ChatTokenizer(Protocol):
+    """What is needed of a Hugging Face tokenizer, or of Mistral's own."""
+
+    def apply_chat_template(
+        self,
+        conversation: Sequence[Mapping[str, str]],
+        *,
+        add_generation_prompt: bool,
+        tokenize: bool,
+        return_dict: bool,
+        **kwargs: object,
+    ) -> Sequence[int]:
+        """Messages → ids."""
+        ...
 
 
 class Prompts:
     """A model's chat template, and the words that mean something to it."""
 
-    def __init__(self, tokenizer: Any) -> None:  # noqa: ANN401 - Hugging Face's, which is not installed where types are checked
+    def __init__(self, tokenizer: ChatTokenizer) -> None:
         """Learns the tokenizer's special tokens."""
         self._tokenizer = tokenizer
-        added = getattr(tokenizer, "added_tokens_decoder", {})
+        # Mistral's own tokenizer has none, since it never reads a text as special.
+        added: Mapping[int, AddedToken] = getattr(tokenizer, "added_tokens_decoder", {})
         special = {token.content for token in added.values() if token.special}
         longest_first = sorted((text for text in special if len(text) > 1), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
