@@ -27,7 +27,7 @@ from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Message, Reply, Request, Usage
 from chimera_ray.model_config import VllmModel
 from chimera_ray.runners.ray_counters import NAMESPACE, at_the_driver
-from chimera_ray.runners.ray_engines import EnginesActor, News, way_to_engines
+from chimera_ray.runners.ray_engines import ELSEWHERE_S, EnginesActor, News, way_to_engines
 from chimera_ray.runners.stored_partials import StoredPartials
 
 VOCAB = 100_000
@@ -102,7 +102,7 @@ class CountingEngine:
         return
 
 
-def start_engines(config: Config) -> tuple[Any, str]:
+def start_engines(config: Config, elsewhere_s: float = ELSEWHERE_S) -> tuple[Any, str]:
     """A configuration → what keeps its (counting) engines, and the run that it keeps them for."""
     run_id = new_run_id()
     options = {"name": f"engines-{run_id}", "namespace": NAMESPACE, **at_the_driver()}
@@ -110,7 +110,8 @@ def start_engines(config: Config) -> tuple[Any, str]:
     ray.cloudpickle.register_pickle_by_value(__import__(__name__))
     try:
         keeper = ray.remote(EnginesActor).options(**options)
-        return keeper.remote(config.model_dump_json(), run_id, CountingEngine), run_id
+        said = config.model_dump_json()
+        return keeper.remote(said, run_id, CountingEngine, elsewhere_s), run_id
     finally:
         ray.cloudpickle.unregister_pickle_by_value(__import__(__name__))
 

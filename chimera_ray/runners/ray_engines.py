@@ -38,6 +38,8 @@ NEWS_S = 20.0
 LOST_S = 180.0
 """without an answer from the keeper"""
 CLOSE_S = 30.0
+ELSEWHERE_S = 60.0
+"""waited for a machine where no start has failed; if others hold it for longer, any will do"""
 Handle: TypeAlias = Any
 """Ray's: an actor or a placement group, which have no static type"""
 CALLS = 10_000
@@ -135,9 +137,16 @@ class _Launched:
 class EnginesActor:
     """The engines of a run: a keeper for each model that its stages need now."""
 
-    def __init__(self, said: str, run_id: str, engine: type = EngineActor) -> None:
+    def __init__(
+        self,
+        said: str,
+        run_id: str,
+        engine: type = EngineActor,
+        elsewhere_s: float = ELSEWHERE_S,
+    ) -> None:
         """Takes the run's configuration as JSON, and an engine's actor; starts nothing yet."""
         self._config, self._engine = Config.model_validate_json(said), engine
+        self._elsewhere_s = elsewhere_s
         self._live = Live(Store(self._config.output_dir), run_id)
         self._keepers: dict[str, Keeper] = {}
         self._needed: set[str] | None = None
@@ -168,7 +177,7 @@ class EnginesActor:
     def _keeper(self, model: VllmModel) -> Keeper:
         """A model → its keeper, anew if this actor had died with the one before."""
         if model.engine_id not in self._keepers:
-            launch = _launcher(model, self._config, self._engine)
+            launch = _launcher(model, self._config, self._engine, self._elsewhere_s)
             keeper = Keeper(model, launch, self._config.runtime.engine_wait_s)
             self._keepers[model.engine_id] = keeper
             keeper.start()
@@ -184,7 +193,7 @@ class EnginesActor:
             await asyncio.sleep(1)
 
 
-def _launcher(model: VllmModel, config: Config, engine: type) -> Launch:
+def _launcher(model: VllmModel, config: Config, engine: type, elsewhere_s: float) -> Launch:
     """A model and an engine's actor → what starts one of its engines."""
     args = (model.model_dump_json(), config.output_dir, config.runtime.partial_every_tokens)
 
@@ -193,8 +202,16 @@ def _launcher(model: VllmModel, config: Config, engine: type) -> Launch:
         actor: Any = None
         node = ""
         try:
-            actor = ray.remote(engine).options(**_options(model, group, avoided)).remote(*args)
-            node = await actor.node.remote()
+            options = _options(model, group, avoided)
+            actor = ray.remote(engine).options(**options).remote(*args)
+            try:
+                async with asyncio.timeout(elsewhere_s if "label_selector" in options else None):
+                    node = await actor.node.remote()
+            except TimeoutError:
+                ray.kill(actor)
+                options.pop("label_selector")
+                actor = ray.remote(engine).options(**options).remote(*args)
+                node = await actor.node.remote()
             told("loading")
             loaded = await actor.start.remote()
         except BaseException as exc:

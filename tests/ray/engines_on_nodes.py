@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from fake_engines import asked, countdown, need, start_engines, up
 from ray.cluster_utils import Cluster
-from ray.util import placement_group_table
+from ray.util import placement_group, placement_group_table, remove_placement_group
 from runs import config_of
 
 from chimera_ray.config import Config
@@ -22,7 +22,7 @@ from chimera_ray.runners.live import Live
 from chimera_ray.runners.ray_engines import end_engines
 
 MEMORY = {"object_store_memory": 80_000_000}
-QUICK_LOSS = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+QUICK_LOSS = {"health_check_period_ms": 500, "health_check_failure_threshold": 6}
 
 
 def _model(name: str, num_gpus: int = 1, **settings: Any) -> VllmModel:
@@ -73,22 +73,28 @@ async def waits(keeper: Any, run_id: str, cluster: Cluster, live: Live) -> dict[
 
 
 async def fails(keeper: Any, run_id: str, folder: Path) -> dict[str, Any]:
-    """An engine that the first two of the three nodes are too small for, and one that all are."""
+    """An engine that the first two of the three nodes are too small for."""
     picky = _model("picky", engine_args={"fails_on": 2})
-    hopeless = _model("hopeless", engine_args={"fails": "CUDA out of memory"})
-    await need(keeper, picky, hopeless)
-    asking = asyncio.create_task(asked(hopeless, run_id, [3]))
+    await need(keeper, picky)
     (reply,) = await asked(picky, run_id, [3])
-    (failure,) = await asyncio.gather(asking, return_exceptions=True)
     await need(keeper)
     tried = list((folder / "tried-picky").iterdir())
     num_starts = sum(len(path.read_text()) for path in tried)
-    return {
-        "text": reply.text,
-        "num_nodes_tried": len(tried),
-        "num_starts": num_starts,
-        "hopeless": [type(failure).__name__, str(failure)],
-    }
+    return {"text": reply.text, "num_nodes_tried": len(tried), "num_starts": num_starts}
+
+
+async def held(folder: Path) -> dict[str, Any]:
+    """An engine that starts nowhere, and others hold every GPU but the one that it is tried on."""
+    model = _model("hopeless", engine_args={"fails": "CUDA out of memory"})
+    num_others = int(ray.cluster_resources()["GPU"]) - 1
+    others = placement_group([{"GPU": 1}] * num_others)
+    await others.ready()
+    keeper, run_id = start_engines(_config(folder), elsewhere_s=1.0)
+    await need(keeper, model)
+    (failure,) = await asyncio.gather(asked(model, run_id, [3]), return_exceptions=True)
+    end_engines(keeper)
+    remove_placement_group(others)
+    return {"failure": [type(failure).__name__, str(failure)]}
 
 
 async def lost(keeper: Any, run_id: str, cluster: Cluster, folder: Path) -> dict[str, Any]:
@@ -122,6 +128,7 @@ async def main(folder: Path, cluster: Cluster) -> dict[str, Any]:
             "spans": await spans(keeper, run_id),
             "waits": await waits(keeper, run_id, cluster, live),
             "fails": await fails(keeper, run_id, folder),
+            "held": await held(folder),
             "lost": await lost(keeper, run_id, cluster, folder),
         }
     end_engines(keeper)

@@ -237,11 +237,12 @@ def test_ray_engine_that_fails_on_nodes_is_started_on_another(on_nodes: dict[str
     assert on_nodes["fails"]["num_starts"] == 3
 
 
-def test_ray_engine_that_does_not_start_anywhere_ends_the_run_with_one_line(
+def test_ray_engine_is_tried_again_where_it_failed_if_others_hold_the_rest(
     on_nodes: dict[str, Any],
 ) -> None:
-    kind, text = on_nodes["fails"]["hopeless"]
+    kind, text = on_nodes["held"]["failure"]
     assert kind == "EngineError"
+    assert "3 starts failed" in text
     assert "CUDA out of memory" in text
     assert "\n" not in text
 
