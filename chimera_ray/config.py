@@ -115,6 +115,9 @@ class Runtime(Strict):
     can cost each trajectory in flight"""
     engine_wait_s: Annotated[float, Field(gt=0)] = 3_600.0
     """seconds until the first machine for an engine must have come up"""
+    engine_load_s: Annotated[float, Field(gt=0)] = 7_200.0
+    """seconds that an engine may take to load; after that its start has failed, and another machine
+    is tried. Time for 470 GB of weights at 1 Gbit/s; an engine inside the driver has no limit"""
 
     def pool_of(self, stage: str) -> Pool:
         """A stage's name → its pool."""

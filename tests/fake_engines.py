@@ -5,6 +5,7 @@ Its model's `engine_args` say how it behaves, so that a test has its engines in 
 - token_s: seconds that a token takes
 - fails: it does not start, for this reason
 - fails_on: so many nodes, the first that it is tried on, are too small for it
+- hangs: so many starts, the first ones, never come to an end
 """
 
 import asyncio
@@ -57,6 +58,8 @@ class CountingEngine:
             log.write("x")
         if len(before) < plan.get("fails_on", 0):
             raise EngineError("too little memory")
+        if sum(len(path.read_text()) for path in tried.iterdir()) <= plan.get("hangs", 0):
+            await asyncio.get_running_loop().create_future()
         return Loaded(1_000, 1_000, 0.0, "fake")
 
     async def generate(self, ask: Ask) -> Reply:

@@ -197,39 +197,65 @@ def _launcher(model: VllmModel, config: Config, engine: type, elsewhere_s: float
     """A model and an engine's actor → what starts one of its engines."""
     args = (model.model_dump_json(), config.output_dir, config.runtime.partial_every_tokens)
 
+    def begin(options: dict[str, Any]) -> Handle:
+        return ray.remote(engine).options(**options).remote(*args)
+
     async def launch(avoided: Set[str], told: Callable[[str], None]) -> _Launched:
         group = await _group_of(model)
         actor: Any = None
         node = ""
         try:
             options = _options(model, group, avoided)
-            actor = ray.remote(engine).options(**options).remote(*args)
-            try:
-                async with asyncio.timeout(elsewhere_s if "label_selector" in options else None):
-                    node = await actor.node.remote()
-            except TimeoutError:
-                ray.kill(actor)
-                options.pop("label_selector")
-                actor = ray.remote(engine).options(**options).remote(*args)
-                node = await actor.node.remote()
+            actor, node = await _placed(begin, options, elsewhere_s)
             told("loading")
-            loaded = await actor.start.remote()
+            loaded = await _loaded(actor, config.runtime.engine_load_s)
         except BaseException as exc:
             if actor is not None:
                 ray.kill(actor)
             if group is not None:
                 remove_placement_group(group)
-            cause = getattr(exc, "cause", None)
+            cause = getattr(exc, "cause", exc)
+            if not isinstance(exc, ray.exceptions.RayError | LaunchError):
+                raise
             if isinstance(cause, ConfigError):
                 raise cause from None
-            if not isinstance(exc, ray.exceptions.RayError):
-                raise
             failed = LaunchError(f"{cause if isinstance(cause, EngineError) else _first(exc)}")
             failed.node = node
             raise failed from None
         return _Launched(actor, node, loaded, group)
 
     return launch
+
+
+async def _placed(
+    begin: Callable[[dict[str, Any]], Handle], options: dict[str, Any], elsewhere_s: float
+) -> tuple[Handle, str]:
+    """What makes an actor → one that has its machine, and which; for a while only elsewhere."""
+    actor = begin(options)
+    try:
+        async with asyncio.timeout(elsewhere_s if "label_selector" in options else None):
+            return actor, await actor.node.remote()
+    except TimeoutError:
+        ray.kill(actor)
+        anywhere = {name: option for name, option in options.items() if name != "label_selector"}
+        return await _placed(begin, anywhere, elsewhere_s)
+    except BaseException:
+        ray.kill(actor)
+        raise
+
+
+async def _loaded(actor: Handle, load_s: float) -> Loaded:
+    """An actor that has its machine → what it has loaded there.
+
+    Raises:
+        LaunchError: it takes too long; vLLM itself waits for ever for a worker that hangs.
+    """
+    try:
+        async with asyncio.timeout(load_s):
+            loaded: Loaded = await actor.start.remote()
+    except TimeoutError:
+        raise LaunchError(f"not up after {load_s:.0f} s (runtime.engine_load_s)") from None
+    return loaded
 
 
 async def _group_of(model: VllmModel) -> Handle | None:

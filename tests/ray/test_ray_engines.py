@@ -17,7 +17,7 @@ from runs import config_of
 
 from chimera_ray.build import new_run_id
 from chimera_ray.config import Config
-from chimera_ray.errors import ConfigError
+from chimera_ray.errors import ConfigError, EngineError
 from chimera_ray.ledger.store import Store
 from chimera_ray.model_config import VllmModel
 from chimera_ray.runners.live import Live
@@ -181,6 +181,24 @@ def test_ray_engines_of_models_that_are_needed_no_more_end(
     end_engines(keeper)
     assert _wait_gone(after)
     assert names == {"kept", "last"}
+
+
+def test_ray_engine_that_never_comes_up_is_started_again(config: Config) -> None:
+    runtime = config.runtime.model_copy(update={"engine_load_s": 2.0})
+    keeper, run_id = start_engines(config.model_copy(update={"runtime": runtime}))
+    recovering, stuck = _model("recovering", plan={"hangs": 1}), _model("stuck", plan={"hangs": 9})
+
+    async def work() -> Any:
+        await need(keeper, recovering, stuck)
+        asking = [asked(recovering, run_id, [3]), asked(stuck, run_id, [3])]
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    (reply,), failure = _within(work())
+    end_engines(keeper)
+    assert reply.text == countdown(3)
+    assert isinstance(failure, EngineError)
+    assert "3 starts failed" in str(failure)
+    assert "engine_load_s" in str(failure)
 
 
 def test_ray_engines_of_our_own_say_what_is_in_the_way(config: Config, tmp_path: Path) -> None:
