@@ -28,7 +28,8 @@ from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Message, Reply, Request, Usage
 from chimera_ray.model_config import VllmModel
 from chimera_ray.runners.ray_counters import NAMESPACE, at_the_driver
-from chimera_ray.runners.ray_engines import ELSEWHERE_S, EnginesActor, News, way_to_engines
+from chimera_ray.runners.ray_engine_actor import ELSEWHERE_S
+from chimera_ray.runners.ray_engines import EnginesActor, News, way_to_engines
 from chimera_ray.runners.stored_partials import StoredPartials
 
 VOCAB = 100_000
