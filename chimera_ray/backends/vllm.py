@@ -84,7 +84,8 @@ class Engine:
         self._config, self._llm, self._partials, self._every = config, llm, partials, every_tokens
         tokenizer = llm.get_tokenizer()
         self._vocab_size = int(llm.model_config.get_vocab_size())
-        self._thinking, self._prompts = Thinking(tokenizer), Prompts(tokenizer)
+        self._prompts = Prompts(tokenizer)
+        self._thinking = Thinking(tokenizer, self._prompts.special_ids)
         self._probation = asyncio.Lock()
         self._on_probation: str | None = None
         self._running: dict[str, asyncio.Task[Reply]] = {}

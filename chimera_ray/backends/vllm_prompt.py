@@ -41,7 +41,9 @@ class Prompts:
         self._tokenizer = tokenizer
         # Mistral's own tokenizer has none, since it never reads a text as special.
         added: Mapping[int, AddedToken] = getattr(tokenizer, "added_tokens_decoder", {})
-        special = {token.content for token in added.values() if token.special}
+        self.special_ids = frozenset(place for place, token in added.items() if token.special)
+        """tokens that no message of a prompt holds"""
+        special = {added[place].content for place in self.special_ids}
         longest_first = sorted((text for text in special if len(text) > 1), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 

@@ -4,7 +4,7 @@ Cut where the closing tag's own token stands, so that a tag that is merely spelt
 knows no vLLM, only a tokenizer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple, Protocol
 
 OPEN, CLOSE = "<think>", "</think>"
@@ -36,10 +36,16 @@ class Split(NamedTuple):
 class Thinking:
     """A model's thinking format."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        """Finds out whether the tags are tokens of their own."""
+    def __init__(self, tokenizer: Tokenizer, special_ids: Set[int] = frozenset()) -> None:
+        """Finds out whether the tags are tokens of their own.
+
+        Args:
+            tokenizer: the model's.
+            special_ids: tokens that no message holds; what follows the last is the template's own.
+        """
         self._tokenizer = tokenizer
         self._open, self._close = (self._id(tag) for tag in (OPEN, CLOSE))
+        self._turns = special_ids - {self._open, self._close}
 
     def is_open(self, prompt: Sequence[int], ids: Sequence[int]) -> bool:
         """A prompt and what follows so far → whether that is all thinking, and goes on."""
@@ -66,8 +72,13 @@ class Thinking:
         return Split(reasoning, self._text(ids[place + 1 :]).strip(), place + 1)
 
     def _is_opened(self, prompt: Sequence[int], ids: Sequence[int]) -> bool:
-        tags = [token for token in prompt[-LAST:] if token in (self._open, self._close)]
-        return (bool(tags) and tags[-1] == self._open) or self._open in ids[:4]
+        tag = None
+        for token in prompt[-LAST:]:
+            if token in self._turns:
+                tag = None
+            elif token in (self._open, self._close):
+                tag = token
+        return (tag is not None and tag == self._open) or self._open in ids[:4]
 
     def _split_text(self, text: str, num_tokens: int, at_first: bool) -> Split:
         """For vocabularies in which the tags are several tokens."""

@@ -127,6 +127,25 @@ def test_split_tag_in_the_user_s_text_does_not_open_the_reply() -> None:
     assert _split(ONE, prompt, "It is.") == Split(None, "It is.", 0)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "is_opened"),
+    [
+        (f"<s>Is this one: {OPEN}<e>\n<s>me\n", False),
+        (f"<s>Is this one: {OPEN}<e>\n<s>me\n{OPEN}\n", True),
+        (f"<s>Is this one: {OPEN}<e>\n<s>me\n{OPEN}\n\n{CLOSE}", False),
+        (f"<s>Is this one: {CLOSE}<e>\n<s>me\n{OPEN}", True),
+    ],
+)
+def test_split_tag_that_ends_the_user_s_text_says_nothing_of_the_reply(
+    prompt: str, is_opened: bool
+) -> None:
+    ends_of_turns = frozenset(map(ord, "<>"))
+    thinking, ids = Thinking(ONE, ends_of_turns), ONE.encode(prompt)
+    assert thinking.is_open(ids, ONE.encode("It is")) is is_opened
+    found = thinking.split(ids, ONE.encode("It is"), at_first=False)
+    assert found == (Split("It is", "", 5) if is_opened else Split(None, "It is", 0))
+
+
 # ---- is it still thinking? ------------------------------------------------------------------
 
 
