@@ -1,5 +1,6 @@
 """Files that are whole or absent: local folders, or any object store that pyarrow can open."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -15,6 +16,7 @@ import pyarrow.fs as pafs
 from chimera_ray.errors import ConfigError, LedgerError
 
 COPY_BYTES = 4 << 20
+DELETE_TRIES = 10
 
 
 class Store:
@@ -122,9 +124,18 @@ class Store:
                 yield True
 
     def delete_folder(self, path: str) -> None:
-        """Deletes a folder and all in it; nothing if there is none."""
-        with suppress(FileNotFoundError):
-            self.fs.delete_dir(self.path(path))
+        """Deletes a folder and all in it; nothing if there is none.
+
+        Others may write into it meanwhile: what still comes after several tries stays.
+        """
+        for _ in range(DELETE_TRIES):
+            try:
+                self.fs.delete_dir(self.path(path))
+            except OSError as exc:
+                if not isinstance(exc, FileNotFoundError) and exc.errno != errno.ENOTEMPTY:
+                    raise LedgerError(f"cannot delete {self.path(path)}: {exc}") from exc
+            if not self.exists(path):
+                return
 
     def delete(self, path: str) -> None:
         """Deletes a file; nothing if another process has deleted it before."""

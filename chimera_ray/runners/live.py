@@ -8,7 +8,13 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from chimera_ray.errors import BudgetError, EndpointError, EngineError, StopError
+from chimera_ray.errors import (
+    BudgetError,
+    EndpointError,
+    EngineError,
+    LedgerError,
+    StopError,
+)
 from chimera_ray.ledger.store import Store
 
 _REASONS = {reason.__name__: reason for reason in (BudgetError, EndpointError, EngineError)}
@@ -25,8 +31,9 @@ class Live:
         self._store, self._folder = store, f"runs/.live/{run_id}"
 
     def tell_in_flight(self, stage: str, actor: str, count: int) -> None:
-        """An actor's rows in flight at a stage."""
-        self._store.write_text(f"{self._folder}/{stage}-{actor}", str(count))
+        """An actor's rows in flight at a stage; untold if the folder goes away meanwhile."""
+        with suppress(LedgerError):  # a display is not worth a run
+            self._store.write_text(f"{self._folder}/{stage}-{actor}", str(count))
 
     def in_flight(self) -> dict[str, int]:
         """Stage → rows that are being worked on, as of the actors' last word."""
@@ -41,8 +48,9 @@ class Live:
         return counts
 
     def tell_engines(self, notes: str) -> None:
-        """How the run's engines stand, as JSON."""
-        self._store.write_text(f"{self._folder}/{_ENGINES}", notes)
+        """How the run's engines stand, as JSON; untold if the folder goes away meanwhile."""
+        with suppress(LedgerError):  # a display is not worth a run
+            self._store.write_text(f"{self._folder}/{_ENGINES}", notes)
 
     def engines(self) -> list[dict[str, Any]]:
         """How the run's engines stand, as of their keeper's last word."""
@@ -75,7 +83,7 @@ class Live:
         return None
 
     def delete(self) -> None:
-        """Deletes all of it."""
+        """Deletes all of it; what an actor that is ending still says is deleted by a later run."""
         self._store.delete_folder(self._folder)
 
 

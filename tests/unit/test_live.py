@@ -1,12 +1,14 @@
 """What the processes of one execution tell one another, also while they are being killed."""
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from chimera_ray.errors import BudgetError, EndpointError, StopError
+from chimera_ray.errors import BudgetError, EndpointError, LedgerError, StopError
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners.live import Live
 
@@ -114,3 +116,38 @@ def test_live_deleted_is_gone_and_can_begin_anew(live: Live, store: Store) -> No
 def test_live_files_hold_what_any_reader_can_read(live: Live, store: Store) -> None:
     live.tell_halt("a", EndpointError("„ä“"))
     assert json.loads(store.read_text(f"{FOLDER}/.halt-a"))["text"] == "„ä“"
+
+
+def test_live_deletes_while_actors_still_speak(live: Live, store: Store) -> None:
+    ended = threading.Event()
+    raised: list[BaseException] = []
+
+    def speak(actor: str) -> None:
+        try:
+            while not ended.is_set():
+                for count in range(20):
+                    live.tell_in_flight("draft_problem", f"{actor}{count}", count)
+                live.tell_engines("[]")
+        except BaseException as exc:  # noqa: BLE001 - for the test's own thread to see
+            raised.append(exc)
+
+    actors = [threading.Thread(target=speak, args=(name,)) for name in "abcd"]
+    for actor in actors:
+        actor.start()
+    try:
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            live.delete()
+    finally:
+        ended.set()
+        for actor in actors:
+            actor.join()
+    assert raised == []
+    live.delete()
+    assert not store.exists(FOLDER)
+
+
+def test_live_says_what_keeps_it_from_deleting(live: Live, store: Store) -> None:
+    store.write_text(FOLDER, "a file in the folder's place")
+    with pytest.raises(LedgerError, match="cannot delete"):
+        live.delete()
