@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,29 +121,23 @@ def test_live_files_hold_what_any_reader_can_read(live: Live, store: Store) -> N
 
 def test_live_deletes_while_actors_still_speak(live: Live, store: Store) -> None:
     ended = threading.Event()
-    raised: list[BaseException] = []
 
     def speak(actor: str) -> None:
-        try:
-            while not ended.is_set():
-                for count in range(20):
-                    live.tell_in_flight("draft_problem", f"{actor}{count}", count)
-                live.tell_engines("[]")
-        except BaseException as exc:  # noqa: BLE001 - for the test's own thread to see
-            raised.append(exc)
+        while not ended.is_set():
+            for count in range(20):
+                live.tell_in_flight("draft_problem", f"{actor}{count}", count)
+            live.tell_engines("[]")
 
-    actors = [threading.Thread(target=speak, args=(name,)) for name in "abcd"]
-    for actor in actors:
-        actor.start()
-    try:
+    with ThreadPoolExecutor(4) as pool:
+        actors = [pool.submit(speak, actor) for actor in "abcd"]
         until = time.monotonic() + 1.0
-        while time.monotonic() < until:
-            live.delete()
-    finally:
-        ended.set()
-        for actor in actors:
-            actor.join()
-    assert raised == []
+        try:
+            while time.monotonic() < until:
+                live.delete()
+        finally:
+            ended.set()
+    for actor in actors:
+        actor.result()  # raises what was raised there
     live.delete()
     assert not store.exists(FOLDER)
 
