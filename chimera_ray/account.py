@@ -15,6 +15,7 @@ from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, OPEN, REJECTED, SET_ASIDE
 from chimera_ray.ledger.parts import COUNTED, is_part, read_paid
 from chimera_ray.ledger.store import Store
+from chimera_ray.stages.validate_problem import DECLINED
 
 
 class StageAccount(BaseModel):
@@ -132,7 +133,7 @@ def _declined_checks(standings: Sequence[Standing]) -> dict[str, dict[str, int]]
             continue
         rejected = standing.found.position[standing.found.outcome == REJECTED]
         for _, table in standing.index.tables(rejected, ["reason", "detail"]):
-            declined = table.filter(pc.equal(table["reason"], "verifiers_declined"))
+            declined = table.filter(pc.equal(table["reason"], DECLINED))
             for detail in declined["detail"].to_pylist():
                 for verifier, failed in json.loads(detail).items():
                     counts.setdefault(verifier, Counter()).update(failed.keys())

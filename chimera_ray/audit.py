@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from pydantic import BaseModel
 
+from chimera_ray.config import Config
 from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import REJECTED
 from chimera_ray.metrics.intervals import wilson
 from chimera_ray.schemas import Example, Problem, ValidProblem
+from chimera_ray.stages.validate_problem import DECLINED
 
 
 class Measure(BaseModel):
@@ -38,8 +40,13 @@ def _measure(name: str, count: int, total: int) -> Measure:
     return Measure(name=name, count=count, total=total, share=share, interval=wilson(count, total))
 
 
-def audit_of(standings: Sequence[Standing]) -> Audit | None:
-    """The standings of a run on simulated problems → its audit; None if no truth is known."""
+def audit_of(config: Config, standings: Sequence[Standing]) -> Audit | None:
+    """The standings of a run on simulated problems → its audit; None if no truth is known.
+
+    Where a real model drafted, the simulated world is not even opened.
+    """
+    if config.models.drafter.backend != "simulated":
+        return None
     by_name = {standing.node.name: standing for standing in standings}
     measures: list[Measure] = []
     if "draft_problem" in by_name:
@@ -129,8 +136,11 @@ def _judged(standing: Standing) -> Iterator[tuple[Problem, bool, dict[str, bool]
         yield row, True, {verdict.verifier: not verdict.is_valid for verdict in row.verdicts}
     places = np.flatnonzero(found.outcome == REJECTED)
     payloads = dict(inputs.rows(places))
-    for chosen, table in standing.index.tables(found.position[places], ["detail"]):
-        for place, detail in zip(places[chosen], table["detail"].to_pylist(), strict=True):
+    for chosen, table in standing.index.tables(found.position[places], ["reason", "detail"]):
+        reasons, details = table["reason"].to_pylist(), table["detail"].to_pylist()
+        for place, reason, detail in zip(places[chosen], reasons, details, strict=True):
+            if reason != DECLINED:
+                continue  # without verdicts: the detail is no JSON
             problem = standing.node.takes.model_validate_json(payloads[int(place)])
             if isinstance(problem, Problem):
                 declined = json.loads(detail).items()

@@ -92,7 +92,7 @@ def _build(
             account = account_for(standings, store)
             paid = paid_by(run_id, [standing.folder for standing in standings], store)
             published = publish(config, graph, store, standings, account)
-            audit = audit_of(standings)
+            audit = audit_of(config, standings)
             break
         except PartLostError:  # a part proved corrupt: its rows are done again
             continue

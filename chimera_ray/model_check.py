@@ -17,10 +17,11 @@ from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Message, Reply, Request, Usage, prompt_id_of
 from chimera_ray.metrics.answer_match import equal_by_rule
 from chimera_ray.model_config import VllmModel
-from chimera_ray.parsing import final_answer, split_reasoning
 from chimera_ray.prompts import render
 from chimera_ray.runners import Engines
 from chimera_ray.runners.stored_partials import StoredPartials
+from chimera_ray.text.final_answer import final_answer
+from chimera_ray.text.reasoning import split_reasoning
 
 PROBLEM = "What is the sum of the first 100 positive integers?"
 ANSWER = "5050"

@@ -42,7 +42,7 @@ def read_status(store: Store, run: str) -> Status:
     while True:
         try:
             standings = list(walk(graph, store))
-            account, audit = account_for(standings, store), audit_of(standings)
+            account, audit = account_for(standings, store), audit_of(config, standings)
             break
         except PartLostError:  # compacted away meanwhile, or corrupt and set aside now
             continue

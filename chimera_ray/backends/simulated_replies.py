@@ -30,8 +30,8 @@ from chimera_ray.backends.simulated_world import (
 )
 from chimera_ray.metrics.topic_key import topic_key
 from chimera_ray.model_config import SimulatedModel
-from chimera_ray.parsing import final_answer
 from chimera_ray.schemas import CHECKS, digest
+from chimera_ray.text.final_answer import final_answer
 
 Said = Mapping[str, Any] | str
 """the fields of a JSON reply, or the solver's text"""

@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chimera_ray.errors import ParseError
 from chimera_ray.llm import ReplySchema, ask
-from chimera_ray.parsing import fields
 from chimera_ray.prompts import render
 from chimera_ray.schemas import NominatedTopic, Topic
 from chimera_ray.stage import AskingParams, Models, Reject, stage
+from chimera_ray.text.json_reply import fields
 
 
 class ConfirmTopicParams(AskingParams):

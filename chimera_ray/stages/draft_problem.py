@@ -6,10 +6,10 @@ from functools import partial
 from pydantic import BaseModel, ConfigDict, Field
 
 from chimera_ray.llm import ReplySchema, ask
-from chimera_ray.parsing import fields
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Draft, Problem
 from chimera_ray.stage import AskingParams, Models, Reject, stage
+from chimera_ray.text.json_reply import fields
 
 
 class DraftProblemParams(AskingParams):

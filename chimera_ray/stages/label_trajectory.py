@@ -7,10 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from chimera_ray.llm import ReplySchema, ask
 from chimera_ray.metrics.answer_match import match_answer
-from chimera_ray.parsing import fields, final_answer
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Example, GraderVerdict, Trajectory
 from chimera_ray.stage import AskingParams, Models, Reject, stage
+from chimera_ray.text.final_answer import final_answer
+from chimera_ray.text.json_reply import fields
 
 TAIL_CHARS = 4000
 

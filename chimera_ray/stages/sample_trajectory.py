@@ -6,10 +6,10 @@ from typing import Annotated
 from pydantic import Field
 
 from chimera_ray.llm import complete, whole
-from chimera_ray.parsing import split_reasoning
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Rollout, Trajectory
 from chimera_ray.stage import AskingParams, Models, Reject, stage
+from chimera_ray.text.reasoning import split_reasoning
 
 
 class SampleTrajectoryParams(AskingParams):

@@ -7,12 +7,14 @@ from functools import partial
 from pydantic import BaseModel, ConfigDict, Field
 
 from chimera_ray.llm import ReplySchema, ask_each
-from chimera_ray.parsing import fields
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Check, Problem, ValidProblem, Verdict
 from chimera_ray.stage import AskingParams, Models, Reject, stage
+from chimera_ray.text.json_reply import fields
 
 REASON_CHARS = 300
+DECLINED = "verifiers_declined"
+"""the reason whose detail is the JSON of each verifier's failed checks"""
 
 
 class ValidateProblemParams(AskingParams):
@@ -66,7 +68,7 @@ async def validate_problem(
         Verdict(verifier=role, **dict(reply)) for role, reply in zip(models, replies, strict=True)
     )
     if sum(verdict.is_valid for verdict in verdicts) < params.min_accepting_verifiers:
-        yield Reject("verifiers_declined", _why(verdicts))
+        yield Reject(DECLINED, _why(verdicts))
     else:
         yield ValidProblem(**row.model_dump(), verdicts=verdicts)
 

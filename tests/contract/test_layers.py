@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"frontier"}),),
     (frozenset({"graph"}),),
     (frozenset({"stage", "stages"}), frozenset({"backends"}), frozenset({"ledger"})),
-    (frozenset({"prompts", "parsing", "metrics", "benchmarks"}),),
+    (frozenset({"prompts", "text", "metrics", "benchmarks"}),),
     (
         frozenset({"schemas", "llm", "config", "model_config", "plan_config", "errors"})
         | {"engine_fit", "engine_size"},

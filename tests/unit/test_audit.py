@@ -24,7 +24,7 @@ LABEL_RECALL = "label recall: called correct of the truly right"
 
 
 def _measures(run: Run) -> dict[str, Measure]:
-    audit = audit_of(run.standings)
+    audit = audit_of(run.config, run.standings)
     assert audit is not None
     return {measure.name: measure for measure in audit.measures}
 
@@ -149,12 +149,13 @@ def _labelled(record: Record, is_correct: bool, is_true: bool) -> Record:
 
 
 def test_audit_of_a_recipe_without_problems_is_none(tmp_path: Path) -> None:
-    assert audit_of(_run(tmp_path, {}, stages=STAGES[:3]).standings) is None
+    run = _run(tmp_path, {}, stages=STAGES[:3])
+    assert audit_of(run.config, run.standings) is None
 
 
 def test_audit_of_a_recipe_without_verifiers_counts_the_wrong_drafts(tmp_path: Path) -> None:
     run = _run(tmp_path, {"drafter": {"wrong_answer_rate": 1.0}}, stages=STAGES[:4])
-    audit = audit_of(run.standings)
+    audit = audit_of(run.config, run.standings)
     assert audit is not None
     (drafted,) = audit.measures
     assert drafted.count == drafted.total == len(run.ids) > 0
@@ -169,7 +170,16 @@ def test_audit_of_problems_whose_truth_is_unknown_is_none(tmp_path: Path) -> Non
     write_part(run.store, standing.folder, part_name("tests", 0), records)
     rerun = Run(run.config)
     assert rerun.stage("validate_problem").count(REJECTED) == len(records)
-    assert audit_of(rerun.standings) is None
+    assert audit_of(rerun.config, rerun.standings) is None
+
+
+def test_audit_of_a_run_in_which_a_verifier_was_cut_counts_the_judged_ones(tmp_path: Path) -> None:
+    run = _run(tmp_path, {"verifier_b": {"truncation_rate": 0.5}}, drafts=4)
+    standing = run.stage("validate_problem")
+    reasons = [record.reason for record in records_of(standing)]
+    assert 0 < reasons.count("truncated") < len(reasons)
+    measures = _measures(run)
+    assert measures[WRONG].total == len(reasons) - reasons.count("truncated")
 
 
 def _unknown(record: Record) -> Record:

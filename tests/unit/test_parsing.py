@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from chimera_ray.errors import ParseError
-from chimera_ray.parsing import fields, final_answer, json_object, split_reasoning
+from chimera_ray.text.final_answer import final_answer
+from chimera_ray.text.json_reply import fields, json_object
+from chimera_ray.text.reasoning import split_reasoning
 
 
 class Verdict(BaseModel):

@@ -26,7 +26,6 @@ from chimera_ray.model_config import (
     SimulatedModel,
     VllmModel,
 )
-from chimera_ray.parsing import fields, final_answer, split_reasoning
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Draft, Example, Problem, Row, Subject, Topic, Trajectory
 from chimera_ray.schemas import Rollout as RolloutRow
@@ -41,6 +40,9 @@ from chimera_ray.stages.label_trajectory import (
 )
 from chimera_ray.stages.sample_trajectory import sample_trajectory
 from chimera_ray.stages.validate_problem import Checks, validate_problem
+from chimera_ray.text.final_answer import final_answer
+from chimera_ray.text.json_reply import fields
+from chimera_ray.text.reasoning import split_reasoning
 
 TOPIC = {"subject": "Mathematics", "area": "Number theory", "topic": "Greatest common divisors"}
 NAMES = ("Graph theory", "Theory of groups")

@@ -1,0 +1,1 @@
+"""Texts that nobody vouches for → values: pure, and linear in the length of the text."""
