@@ -18,8 +18,7 @@ from chimera_ray.text.latex_marks import Mark, marks_of
 MAX_BACKSLASHES = 200_000
 
 _STRING = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
-_BRACKETS = frozenset("(){}[]")
-_SIGNS_AFTER = _BRACKETS | frozenset(",;:!|%$#_")
+_SIGNS_AFTER = frozenset("(){}[],;:!|%$#_")
 _ROW_COMMANDS = frozenset(("begin", "end", "hline", "cline"))
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
@@ -100,7 +99,7 @@ def _forgets(body: str, mark: Mark) -> bool:
 def _is_doubled(mark: Mark) -> bool:
     """Whether it looks like a command or a delimiter that was escaped twice."""
     is_two = mark.num_pairs == 2 and not mark.is_single
-    return is_two and not mark.in_rows and (mark.is_command or mark.rest in _BRACKETS)
+    return is_two and not mark.in_rows and (mark.is_command or mark.rest in _SIGNS_AFTER)
 
 
 def _is_certain(mark: Mark) -> bool:
@@ -165,7 +164,9 @@ def _is_lost(mark: Mark, signs: _Signs) -> bool:
             return True
     elif mark.place != "unclear" and not mark.is_glued:
         if mark.place == "inline":
-            if signs.forgets or len(mark.name) > 2:
+            # Prices are in dollars, too: "for $5\nless than the $6 of others" has no formula.
+            may_be_price = mark.before.isdigit() and len(mark.name) > 2
+            if mark.name in TEXT_ENDS or (signs.forgets and not may_be_price):
                 return True
         elif mark.place == "display" and mark.is_first:
             if signs.escapes and not signs.forgets:
