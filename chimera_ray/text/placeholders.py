@@ -23,30 +23,32 @@ _GOES_HERE = re.compile(
 )
 
 _ANYWHERE = """
-string|text|str|value|your text|your answer|the answer|answer|answer here|your answer here|final answer
-the final answer|your final answer|correct answer|answer text|answer goes here|result|your result
-n a|not applicable|not available|todo|to do|tbd|tba|fixme|fill in|placeholder|foo|foo bar|foobar|blah
-sample|sample text|sample answer|example|example text|example answer|some text|some answer|undefined
-unknown|insert here
+string|text|str|value|your text|your answer|the answer|answer|answer here|your answer here
+final answer|the final answer|your final answer|correct answer|answer text|answer goes here
+result|your result|n a|not applicable|not available|todo|to do|tbd|tba|fixme|fill in|placeholder
+foo|foo bar|foobar|blah|sample|sample text|sample answer|example|example text|example answer
+some text|some answer|undefined|unknown|insert here
 """
 _NAMES = """
-topic|topics|the topic|topic name|name of topic|name of the topic|topic here|your topic|sub topic
-subtopic|area|areas|the area|area name|name of area|name of the area|area here|your area|name|a name
-string|text|str|value|field|subfield|n a|todo|tbd|tba|fixme|placeholder|foo|foo bar|foobar|blah|none
-null|nil|undefined|unknown|other|others|etc|example|example topic|example area|sample|some topic
-new topic|new area|another topic|another area|subject|category|item|list item|topic title
+topic|topics|the topic|topic name|name of topic|name of the topic|topic here|your topic
+sub topic|subtopic|area|areas|the area|area name|name of area|name of the area|area here
+your area|name|a name|string|text|str|value|field|subfield|n a|todo|tbd|tba|fixme|placeholder
+foo|foo bar|foobar|blah|none|null|nil|undefined|unknown|other|others|etc|example|example topic
+example area|sample|some topic|new topic|new area|another topic|another area|subject|category
+item|list item|topic title
 """
 _PROSE = """
-reason|reasons|the reason|a reason|your reason|reason here|one sentence reason|short reason|why|because
-reasoning|the reasoning|your reasoning|one sentence|a sentence|sentence|in one sentence|one sentence why
-one sentence that says why|explanation|the explanation|your explanation|an explanation|explain
-short explanation|brief explanation|justification|your justification|rationale|comment|comments|note
-problem|the problem|problem statement|the problem statement|problem text|your problem|statement
-the statement|question|your question|solution|the solution|your solution|full solution|step by step
-complete solution|comparison|the comparison|your comparison|analysis|your analysis|topic|area|name
-null|none|nil|nothing|no reason|no comment|yes|no|true|false|ok|okay|pass|passed|fail|failed|correct
-incorrect|wrong|right|valid|invalid|description|details|content|word|words|message|output|response
-name of the area|name of the topic|the text|verdict|same|same as above|see above|as above
+reason|reasons|the reason|a reason|your reason|reason here|one sentence reason|short reason|why
+because|reasoning|the reasoning|your reasoning|one sentence|a sentence|sentence|in one sentence
+one sentence why|one sentence that says why|explanation|the explanation|your explanation
+an explanation|explain|short explanation|brief explanation|justification|your justification
+rationale|comment|comments|note|problem|the problem|problem statement|the problem statement
+problem text|your problem|statement|the statement|question|your question|solution|the solution
+your solution|full solution|step by step|complete solution|comparison|the comparison
+your comparison|analysis|your analysis|topic|area|name|null|none|nil|nothing|no reason
+no comment|yes|no|true|false|ok|okay|pass|passed|fail|failed|correct|incorrect|wrong|right|valid
+invalid|description|details|content|word|words|message|output|response|name of the area
+name of the topic|the text|verdict|same|same as above|see above|as above
 """
 _BRACKETED = re.compile(
     r"\b(?:answer|your|insert|value|result|final|here|string|text|placeholder|number|expression"
@@ -83,7 +85,7 @@ def is_placeholder(text: str) -> bool:
 def is_placeholder_name(text: str) -> bool:
     """The name of an area or a topic → whether it names none: "topic", "Topic 3", "<area>"."""
     plain = _plain(text)
-    if sum(map(str.isalnum, plain)) < 2 and not any("\u2e80" <= char for char in plain):
+    if sum(map(str.isalnum, plain)) < 2 and not any(char >= "\u2e80" for char in plain):
         return True
     return _is_bracketed(text, plain) or _says_nothing(plain, _OF_NAMES)
 
@@ -163,7 +165,9 @@ def _says_nothing(plain: str, phrases: frozenset[str]) -> bool:
     """Whether one letter or one word is said again and again, or one of the phrases."""
     letters = set(plain.replace(" ", ""))
     words = set(plain.split())
-    return len(letters) == 1 or (len(words) == 1 != plain.count(" ") + 1) or _is_phrase(plain, phrases)
+    return (
+        len(letters) == 1 or (len(words) == 1 != plain.count(" ") + 1) or _is_phrase(plain, phrases)
+    )
 
 
 def _is_phrase(plain: str, phrases: frozenset[str]) -> bool:
