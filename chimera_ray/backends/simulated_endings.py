@@ -12,10 +12,14 @@ _PLAIN = (
     ("\n\nFinal answer: ", ""),
     ("\n\n**Final answer:** ", ""),
     ("\n\nThe answer is ", "."),
+    ("\n\n**Final Answer**\n\n", ""),
+    ("\n\n<answer>", "</answer>"),
+    ("\n\nThis gives:\n\n\\[\n", "\n\\]"),
     ("\n\nThe answer is $", "$."),
     ("\n\n\\boxed{", "}\n\nThis is what was to be found: $\\boxed{\\text{QED}}$"),
 )
-_BOXED, _IN_A_LINE, _IN_DOLLARS, _WITH_QED = _PLAIN[0], _PLAIN[1:4], _PLAIN[4], _PLAIN[5]
+_BOXED, _IN_A_LINE, _IN_FORMULAS, _WITH_QED = _PLAIN[0], _PLAIN[1:6], _PLAIN[6:8], _PLAIN[8]
+_QED_RATE = 0.02
 _RETRACTED = (
     ("\n\nCorrection, since a sign was lost above: \\boxed{", "}"),
     ("\n\nWait, that is wrong. It should be ", "."),
@@ -43,8 +47,9 @@ def committed(answer: str, rng: Random) -> str:
     """An answer → an end that states it."""
     # A box holds several lines, but a line that begins with "Final answer:" holds only one.
     if "\n" in answer or rng.random() < (0.9 if answer[-1:].isdigit() else 0.5):
-        return _filled(_WITH_QED if rng.random() < 0.05 else _BOXED, answer)
-    return _filled(rng.choice((*_IN_A_LINE, _IN_DOLLARS) if "\\" in answer else _IN_A_LINE), answer)
+        return _filled(_WITH_QED if rng.random() < _QED_RATE else _BOXED, answer)
+    templates = _IN_A_LINE + _IN_FORMULAS if "\\" in answer else _IN_A_LINE
+    return _filled(rng.choice(templates), answer)
 
 
 def retracted(first: str, answer: str, rng: Random) -> str:

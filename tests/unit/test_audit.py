@@ -160,9 +160,8 @@ TOLD = (
     _Told("\\boxed{{{wrong}}}", False),
     _Told("\\boxed{{{wrong}}}", True),  # a false accept
     _Told("\\boxed{{{wrong}}}", True, "rule"),  # a wrong accept by rule, of another answer
-    _Told(
-        "\\boxed{{{wrong}}}", True, "rule", "{wrong}"
-    ),  # right of the reference, not of the truth
+    # Right of the reference, not of the truth; and the other way round.
+    _Told("\\boxed{{{wrong}}}", True, "rule", "{wrong}"),
     _Told("\\boxed{{{true}}}", False, "grader", "{wrong}"),
     # A wrong accept by rule, of an answer that was taken back.
     _Told(

@@ -237,7 +237,9 @@ def test_solver_thinks_at_varying_length_and_boxes_most_numbers() -> None:
 def test_solver_answer_of_several_lines_survives_whole() -> None:
     item = make_item("rotate_matrix", 1)
     for reply in _replies(_model(), item.problem, 60):
-        assert final_answer(split_reasoning(reply.text)[1]) == item.answer
+        ending = read_ending(split_reasoning(reply.text)[1])
+        assert ending is not None
+        assert ending.answer == item.answer
 
 
 @pytest.mark.parametrize("prompt", [_problem, PROMPTS["draft"][1]], ids=["solve", "draft"])
