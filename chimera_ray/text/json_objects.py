@@ -38,13 +38,15 @@ def object_texts(text: str) -> Iterator[str]:
     Raises:
         ParseError: there are over 1,000, or one is nested deeper than 50.
     """
-    start = num_found = num_empty = 0
+    start = last_end = num_found = num_empty = 0
     while opening := _ATTEMPT.search(text, start):
         start = opening.start() + 1
-        if opening["bare"] is not None and _is_argument(text, opening.start()):
+        is_next = opening.start() == last_end
+        if opening["bare"] is not None and not is_next and _is_argument(text, opening.start()):
             continue
-        start = _closing(text, opening.start())
-        if opening[0].endswith("}"):
+        is_empty = opening[0].endswith("}")
+        start = last_end = opening.end() if is_empty else _closing(text, opening.start())
+        if is_empty:
             num_empty += 1
             if num_empty > 1:
                 continue
