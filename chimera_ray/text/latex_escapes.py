@@ -57,7 +57,7 @@ def repaired(span: str) -> str:
         (string.start(1), string[1]) for string in _STRING.finditer(span) if "\\" in string[1]
     ]
     marked = [(start, body, list(marks_of(body))) for start, body in bodies]
-    signs = _signs([(body, mark) for _, body, marks in marked for mark in marks])
+    signs = _signs([mark for _, _, marks in marked for mark in marks])
     parts: list[str] = []
     done = 0
     for start, body, marks in marked:
@@ -77,20 +77,20 @@ def is_text(value: str) -> bool:
     return _NOT_TEXT.search(value) is None and _LOST_COMMAND.search(value) is None
 
 
-def _signs(marks: Sequence[tuple[str, Mark]]) -> _Signs:
+def _signs(marks: Sequence[Mark]) -> _Signs:
     return _Signs(
-        forgets=any(mark.is_single and _forgets(body, mark) for body, mark in marks),
-        escapes=any(mark.num_pairs == 1 and mark.is_command for _, mark in marks),
-        doubles=any(_is_doubled(mark) and mark.is_command for _, mark in marks),
-        mixes=any(mark.num_pairs in (1, 3) for _, mark in marks),
+        forgets=any(mark.is_single and _forgets(mark) for mark in marks),
+        escapes=any(mark.num_pairs == 1 and mark.is_command for mark in marks),
+        doubles=any(_is_doubled(mark) and mark.is_command for mark in marks),
+        mixes=any(mark.num_pairs in (1, 3) for mark in marks),
     )
 
 
-def _forgets(body: str, mark: Mark) -> bool:
+def _forgets(mark: Mark) -> bool:
     if mark.is_code or mark.rest[:1] in ('"', "/", ""):
         return False
     if mark.rest[0] not in "bfnrt":
-        return not _APOSTROPHE.match(body, mark.end - 2)
+        return mark.rest[0] != "'"
     return mark.name in COMMANDS and (mark.rest[0] in "bf" or _is_certain(mark))
 
 
@@ -116,7 +116,11 @@ def _single(body: str, mark: Mark, signs: _Signs) -> str:
     if first == "'" and _APOSTROPHE.match(body, mark.end - 2):
         return "'"
     if first not in "bfnrt":
-        if first.isdigit() or (first == "x" and mark.name == "x" and mark.follower.isdigit()):
+        if (
+            (first == "'" and mark.follower.isalpha())
+            or first.isdigit()
+            or (first == "x" and mark.name == "x" and mark.follower.isdigit())
+        ):
             raise _ambiguous(mark)
         return literal
     if mark.name not in COMMANDS or len(mark.name) == 1:

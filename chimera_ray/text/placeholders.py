@@ -23,30 +23,32 @@ _GOES_HERE = re.compile(
 )
 
 _ANYWHERE = """
-string|text|str|value|your text|your answer|the answer|answer|answer here|your answer here|final answer
-the final answer|your final answer|correct answer|answer text|answer goes here|result|your result
-n a|not applicable|not available|todo|to do|tbd|tba|fixme|fill in|placeholder|foo|foo bar|foobar|blah
-sample|sample text|sample answer|example|example text|example answer|some text|some answer|undefined
-unknown|insert here
+string|text|str|value|your text|your answer|the answer|answer|answer here|your answer here
+final answer|the final answer|your final answer|correct answer|answer text|answer goes here|result
+your result|n a|not applicable|not available|todo|to do|tbd|tba|fixme|fill in|placeholder|foo
+foo bar|foobar|blah|sample|sample text|sample answer|example|example text|example answer|some text
+some answer|undefined|unknown|insert here
 """
 _NAMES = """
 topic|topics|the topic|topic name|name of topic|name of the topic|topic here|your topic|sub topic
-subtopic|area|areas|the area|area name|name of area|name of the area|area here|your area|name|a name
-string|text|str|value|field|subfield|n a|todo|tbd|tba|fixme|placeholder|foo|foo bar|foobar|blah|none
-null|nil|undefined|unknown|other|others|etc|example|example topic|example area|sample|some topic
-new topic|new area|another topic|another area|subject|category|item|list item|topic title
+subtopic|area|areas|the area|area name|name of area|name of the area|area here|your area|name
+a name|string|text|str|value|field|subfield|n a|todo|tbd|tba|fixme|placeholder|foo|foo bar|foobar
+blah|none|null|nil|undefined|unknown|other|others|etc|example|example topic|example area|sample
+some topic|new topic|new area|another topic|another area|subject|category|item|list item
+topic title
 """
 _PROSE = """
-reason|reasons|the reason|a reason|your reason|reason here|one sentence reason|short reason|why|because
-reasoning|the reasoning|your reasoning|one sentence|a sentence|sentence|in one sentence|one sentence why
-one sentence that says why|explanation|the explanation|your explanation|an explanation|explain
-short explanation|brief explanation|justification|your justification|rationale|comment|comments|note
-problem|the problem|problem statement|the problem statement|problem text|your problem|statement
-the statement|question|your question|solution|the solution|your solution|full solution|step by step
-complete solution|comparison|the comparison|your comparison|analysis|your analysis|topic|area|name
-null|none|nil|nothing|no reason|no comment|yes|no|true|false|ok|okay|pass|passed|fail|failed|correct
-incorrect|wrong|right|valid|invalid|description|details|content|word|words|message|output|response
-name of the area|name of the topic|the text|verdict|same|same as above|see above|as above
+reason|reasons|the reason|a reason|your reason|reason here|one sentence reason|short reason|why
+because|reasoning|the reasoning|your reasoning|one sentence|a sentence|sentence|in one sentence
+one sentence why|one sentence that says why|explanation|the explanation|your explanation
+an explanation|explain|short explanation|brief explanation|justification|your justification
+rationale|comment|comments|note|problem|the problem|problem statement|the problem statement
+problem text|your problem|statement|the statement|question|your question|solution|the solution
+your solution|full solution|step by step|complete solution|comparison|the comparison
+your comparison|analysis|your analysis|topic|area|name|null|none|nil|nothing|no reason|no comment
+yes|no|true|false|ok|okay|pass|passed|fail|failed|correct|incorrect|wrong|right|valid|invalid
+description|details|content|word|words|message|output|response|name of the area|name of the topic
+the text|verdict|same|same as above|see above|as above
 """
 _BRACKETED = re.compile(
     r"\b(?:answer|your|insert|value|result|final|here|string|text|placeholder|number|expression"

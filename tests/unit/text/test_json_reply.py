@@ -336,7 +336,7 @@ def test_text_number_is_what_was_written(said: str, text: str | None) -> None:
 
 @pytest.mark.parametrize("said", ["true", "false", "[1]", "{}", '["x"]'])
 def test_text_of_what_is_none_raises(said: str) -> None:
-    with pytest.raises(ParseError, match="^answer"):
+    with pytest.raises(ParseError, match=r"^answer"):
         fields(f'{{"answer": {said}}}', Graded)
 
 
@@ -361,11 +361,11 @@ def test_percent_any_clear_form_is_read(said: str, percent: int) -> None:
     ],
 )
 def test_percent_unclear_or_out_of_range_raises(said: str) -> None:
-    with pytest.raises(ParseError, match="^confidence"):
+    with pytest.raises(ParseError, match=r"^confidence"):
         fields(f'{{"confidence": {said}}}', Graded)
 
 
 @pytest.mark.parametrize("said", ['"3"', "3.0", "true", "null"])
 def test_fields_plain_whole_number_is_read_strictly(said: str) -> None:
-    with pytest.raises(ParseError, match="^number"):
+    with pytest.raises(ParseError, match=r"^number"):
         fields(f'{{"number": {said}}}', Graded)

@@ -80,6 +80,7 @@ def _forgotten(true: str, forgets: Callable[[], bool] = lambda: True) -> str:
         (r"$\mu$ and $\nu$", r"$\mu$ and $\nu$"),
         (r"$x \to \infty$", r"$x \to \infty$"),
         (r"\[ E = h \nu + \pi \]", r"\[ E = h \nu + \pi \]"),
+        (r"$\norm{x} = \|x\|$", r"$\norm{x} = \|x\|$"),
         # Line breaks stay where prose breaks.
         (r"Let $\alpha$.\nThen there\nexists $\nu$.", "Let $\\alpha$.\nThen there\nexists $\\nu$."),
         (r"Let $\alpha = 1$.\nu is free.", "Let $\\alpha = 1$.\nu is free."),
@@ -133,7 +134,7 @@ def test_json_object_clear_latex_is_read_as_meant(written: str, true: str) -> No
         r"an odd $ and \alpha and \nu",
         r"\alpha\tan x and words",
         # Unknown commands.
-        r"$\norm{x} = \alpha$",
+        r"$\nfoo{x} = \alpha$",
         r"\bfoo",
         r"\fFor",
         r"\alpha \rfoo",
