@@ -15,11 +15,12 @@ _MAX_BRACKETED_WORDS = 6
 _ENCLOSED = re.compile(r"\s*(?:<[^<>]{1,80}>|\[[^\[\]]{1,80}\]|\{{1,2}[^{}]{1,80}\}{1,2})\s*")
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
 _NOT_IN_WORDS = re.compile(r"[\W_]+")
-_LATER = re.compile(r" ?(?:\d{1,4}|[a-d])\Z")
+_LATER = re.compile(r"(?: ?\d{1,4}| [a-d])\Z")
 _GOES_HERE = re.compile(
     r"(?:(?:insert|enter|write|put|add|provide|type|fill in|replace with|describe|explain)\b.*"
     r"|your\b.*|.*\b(?:goes|comes)) (?:here|below)\Z"
-    r"|(?:lorem ipsum|to be (?:filled in|determined|added|done|decided)|placeholder)\b.*\Z"
+    r"|(?:lorem ipsum|to be (?:filled in|determined|added|done|decided))\b.*\Z"
+    r"|placeholder (?:text|answer|name|reason|for)\b.*\Z"
 )
 
 _ANYWHERE = """
@@ -88,7 +89,7 @@ def is_placeholder_name(text: str) -> bool:
     plain = _plain(text)
     if not any(map(str.isalpha, plain)) or (len(plain) == 1 and plain.isascii()):
         return True
-    return _is_bracketed(text, plain) or _is_phrase(_LATER.sub("", plain), _OF_NAMES)
+    return _is_bracketed(text, plain) or _is_numbered_phrase(plain, _OF_NAMES)
 
 
 def is_placeholder_answer(text: str) -> bool:
@@ -181,7 +182,12 @@ def _says_nothing(plain: str, phrases: frozenset[str]) -> bool:
     letters = set(plain.replace(" ", ""))
     words = set(plain.split())
     is_repeated = len(letters) == 1 or (len(words) == 1 and " " in plain)
-    return is_repeated or _is_phrase(plain, phrases) or _is_phrase(_LATER.sub("", plain), phrases)
+    return is_repeated or _is_numbered_phrase(plain, phrases)
+
+
+def _is_numbered_phrase(plain: str, phrases: frozenset[str]) -> bool:
+    """Whether it is one of the phrases, perhaps one of several: "topic 3", "reason b"."""
+    return _is_phrase(plain, phrases) or _is_phrase(_LATER.sub("", plain), phrases)
 
 
 def _is_phrase(plain: str, phrases: frozenset[str]) -> bool:

@@ -184,7 +184,8 @@ def test_copies_prompt_own_words_are_no_copy(stage: str, text: str) -> None:
 
 def test_prompt_passages_leave_out_what_is_filled_in_and_said_of_the_template() -> None:
     passages = prompt_passages(
-        "{# one two three #}Say a b c {{ problem }} d e f.\n{% if x %}g h i{% endif %}<tag>j k l</tag>"
+        "{# one two three #}Say a b c {{ problem }} d e f.\n"
+        "{% if x %}g h i{% endif %}<tag>j k l</tag>"
     )
     for text in ("one two three", "problem d e", "c d e", "if x", "f g h", "tag j k", "i j k"):
         assert not copies_prompt(text, passages)
