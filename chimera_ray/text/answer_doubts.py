@@ -35,7 +35,7 @@ _HEDGE = _words(r"""
     |believe|believes|believed|suspect|suspects|feel|tempting|naive|naively|expect|expects
     |expected answer|initially|originally|at first|at first glance|according|reference|textbook
     |answer key|solution manual|claims?|claimed|says?|said|told|stated|wrote|writes|quoted|alleged
-    |wrong|incorrect|incorrectly|mistaken|mistakenly|false|erroneous|erroneously|trap|however
+    |wrong|incorrect|incorrectly|mistakes?|mistaken|mistakenly|false|erroneous|erroneously|trap|however
     |candidates?|alternatively|alternative|for example|for instance|format|either|neither
     |wenn|falls|ob|vielleicht|wahrscheinlich|vermutlich|entweder|laut
     |peut-être|probablement|selon|quizás|quizá|tal vez|probablemente|según
@@ -93,7 +93,7 @@ _EXPLAINS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _FAREWELL = re.compile(
-    r"""(?:i\s)?hope\s(?:this|that|it)\s(?:helps|helped|is\sclear)[^.!?\n]{0,60}[.!?]*
+    r"""(?:i\s)?hope\s(?:this|that|it)\s(?:helps|helped|is\s(?:clear|correct|right))[^.!?\n]{0,60}[.!?]*
     | (?:please\s)?(?:let\sme\sknow|feel\sfree)\b[^.!?\n]{0,120}[.!?]*
     | if\syou\s(?:have|need|want|would\slike)\b[^.!?\n]{0,160}[.!?]*
     | would\syou\slike\b[^.!?\n]{0,120}\?""",
@@ -118,17 +118,21 @@ _IS_IT = re.compile(
     r"(?:answer|solution|result|value)(?: (?:to|of) (?:the|this) (?:problem|question|equation))?",
     re.IGNORECASE,
 )
-_COUNTED = re.compile(r"[a-z]{3,20}(?: [a-z]{2,20}){0,2}")
-_MEASURE = _words(r"""
+_COUNTED = re.compile(r"([a-z]{3,20})((?: [a-z]{1,20}){0,11})")
+_UNITS = _words(r"""
     percent|per|hundreds?|thousands?|millions?|billions?|trillions?|dozens?|degrees?|radians?
-    |[kcm]?m|mm|km|inch|inches|in|feet|foot|ft|yards?|miles?|met(?:er|re)s?|centimet(?:er|re)s?
-    |kilomet(?:er|re)s?|millimet(?:er|re)s?|grams?|kilograms?|kg|lbs?|pounds?|ounces?|tons?
-    |lit(?:er|re)s?|gallons?|seconds?|sec|minutes?|min|hours?|hrs?|days?|weeks?|months?|years?
-    |dollars?|cents?|euros?|yen|rupees?|newtons?|joules?|watts?|volts?|amps?|amperes?|ohms?|hertz
-    |moles?|mol|kelvin|celsius|fahrenheit|pascals?|squared?|cubed?|cubic|times|factorial|mod
-    |modulo|and|or|to|of|if|for|not|but|is|are|was|at|on|with|from|over|up|down|below|above|less
-    |plus|minus|more|most|least|greater|fewer|about|each|both|divided|multiplied|choose|here|too
-    |seems?|looks?|sounds?|gives?|does|did|has|have|we|you|they|it|this|that|there|then
+    |[kcm]?m|mm|km|inch|inches|feet|foot|ft|yards?|miles?|mph|kph|met(?:er|re)s?
+    |(?:kilo|centi|milli|micro|nano)met(?:er|re)s?|(?:kilo|milli)?grams?|kg|lbs?|pounds?|ounces?
+    |tons?|(?:milli)?lit(?:er|re)s?|gallons?|(?:milli|nano)?seconds?|sec|minutes?|mins?|hours?|hrs?
+    |days?|weeks?|months?|years?|dollars?|cents?|euros?|yen|rupees?|newtons?|(?:kilo)?joules?
+    |(?:kilo)?watts?|volts?|amps?|amperes?|ohms?|hertz|moles?|mol|kelvin|celsius|fahrenheit
+    |(?:kilo)?pascals?|squared|cubed|times|factorial|mod|modulo|bits?|bytes?|base
+""")
+_GOES_ON = _words(r"""
+    and|or|if|for|but|is|are|was|were|at|on|over|up|down|below|above|less|plus|minus|more|most
+    |least|greater|fewer|about|both|each|divided|multiplied|choose|too|seems?|looks?|sounds?|does
+    |did|has|have|had|we|you|they|it|this|that|there|then|to|of|in|with|from|one|two|three|four
+    |five|six|seven|eight|nine|ten
 """)
 _NUMBER = re.compile(r"(?<![\d.])[-−]?\d+(?:[.,/]\d+)*")
 _OTHER_SCRIPT = re.compile("[\u0370-\u1cff\u3040-\ud7ff]")
@@ -217,12 +221,19 @@ def _doubt_in_sentence(rest: str, answer: str, *, is_box: bool) -> Doubt | None:
         return _doubt_in_numbers(rest, answer)
     found = _END_OF_SENTENCE.search(rest)
     ending = rest[: found.start() if found else len(rest)].strip(" $*_`\\)]")
-    is_counted = is_box and _COUNTED.fullmatch(ending) and not _MEASURE.search(ending)
-    if not (_IS_IT.fullmatch(ending) or is_counted):
+    if not (_IS_IT.fullmatch(ending) or (is_box and _is_counted(ending))):
         return "unclear_end"
     after = rest[found.start() if found else len(rest) :]
     after = after[_closers_end(after, 0) :]
     return _doubt_in_rest(after, answer) if after else None
+
+
+def _is_counted(ending: str) -> bool:
+    """Whether words after a box name what was counted: "ways to arrange the books", but no unit."""
+    found = _COUNTED.fullmatch(ending)
+    if found is None or _UNITS.search(ending) or _GOES_ON.fullmatch(found[1]):
+        return False
+    return not (JOINED.search(ending) or _TURNS.search(ending) or " and " in ending)
 
 
 def _doubt_in_rest(rest: str, answer: str) -> Doubt | None:

@@ -64,10 +64,11 @@ _PHRASES = rf"""
     | het\s(?:(?:juiste|uiteindelijke)\s)?antwoord\sis
     | (?:最终|最終|最后|最後|正确|正確)?的?答案[是为為] | (?:最終的?な?)?答えは | (?:정답|답)은
 """
+_INITIALS = "tmofcraegdulihsпои最正的答최정답اउ"  # of every label and phrase: most places end here
 _CUE = re.compile(
-    rf"""(?<![^\W_一-鿿ぁ-ヿ])(?:
+    rf"""(?=[{_INITIALS}])(?<![^\W_一-鿿ぁ-ヿ])(?:
         (?P<phrase>{_PHRASES})(?:\s?[:：]|(?=[\s*_$\\]|(?<=[是为為は은]))(?![,.;!?]))
-      | (?P<label>{_LABELS})(?:\s{{0,2}}\([^()\n]{{1,60}}\))?[*_]{{0,3}}
+      | (?P<label>{_LABELS})(?:\s{{0,2}}\((?!(?:[a-h\d]|i{{1,3}})\)|part)[^()\n]{{1,60}}\))?[*_]{{0,3}}
           (?:\s{{0,2}}(?:[:：=]|is:)[*_]{{0,3}} | \s[-–—](?=\s) | (?P<alone>[ \t\#*_]{{0,8}}(?=\n)))
     )""",
     re.IGNORECASE | re.VERBOSE,
@@ -78,7 +79,7 @@ _CONNECTIVE = re.compile(
     |(?:means|conclude|find|see|get|obtain|follows|shows|show|have|know|deduce|determine)\sthat
     |also|somit|daher|also|donc|ainsi|por\s(?:lo\s)?tanto|entonces|quindi|perciò|portanto|logo
     |因此|所以|故|따라서|そのため|したがって|よって|итак|следовательно))[\s,:*_\#>\-]{0,12}$
-    | [,;:—–>$*)\]][\s*_]{0,12}$""",
+    | [,;:、，：—–>$*)\]][\s*_]{0,12}$""",
     re.IGNORECASE | re.VERBOSE,
 )
 _LABEL_OPENS = re.compile(
@@ -116,7 +117,7 @@ _NAME = re.compile(
 )
 _STOPS = re.compile(
     r"""[ \t*_$`"'”»)]{0,8}(?:です|である|になります|となります|だ|입니다|이다|이에요|예요|입니다)?
-    (?: (?:\n|$) | [.!](?:[\s*_$`"'”)]|$) | [。！；] | ;\s
+    (?: (?:\n|$) | \.(?:[\s*_$`"'”)]|$) | [。！；] | ;\s
       | </ | ,?\s\(?(?:because|since|which\s(?:is|means)|weil|denn|car|porque|perché|pois)\s )""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -128,14 +129,14 @@ _OPENS_SENTENCE = re.compile(
 _BLANK = re.compile(r"[ \t]{0,20}(?:\n\s{0,50})?")
 _FORMULA = re.compile(r"\$[^$]{1,300}\$|\\\([^$]{1,300}?\\\)|\*\*[^*]{1,300}\*\*")
 _GLUED_BEFORE = re.compile(
-    r"""(?: [+/^<>·×÷±∓≠≤≥] | (?<!\n)(?<!\n\ )[-−–]
+    r"""(?: [+/^<·×÷±∓≠≤≥] | (?<!answer)> | (?<!\n)(?<!\n\ )[-−–]
       | \\(?:cdot|times|div|pm|mp|ne|neq|le|leq|ge|geq|lt|gt|sqrt|log|ln|sin|cos|tan|d?frac|not|\$)
-      | (?<![^\W_'’\\])[B-HJ-Zb-z] )[\s{]*$ | [\d)]$
+      | (?<![^\W_'’\\])[B-HJ-Zb-z] )[\s{]*$ | [\d)]$ | \}\$?\s?[:,;]\s?\$?$
       | (?<!\\)(?<!\\text)(?<!\\end)(?<!\\begin)\{[^{}]*\}\s?$""",
     re.VERBOSE,
 )
 _GLUED_AFTER = re.compile(
-    r"""[A-Za-z!] | \s{0,3}(?: [\^+\-/<>÷×·(%°\d=] | _[\d{]
+    r"""[A-Za-z!] | \s{0,3}(?: <(?!/) | [\^+\-/>÷×·(%°\d=] | _[\d{]
       | \\(?:cdot|times|div|pm|mp|%|sqrt|d?frac|ne|neq|le|leq|ge|geq|lt|gt|circ|degree|in|text
         |mathrm|pi|mod|pmod|bmod|choose)(?![A-Za-z]) )""",
     re.VERBOSE,
@@ -145,6 +146,12 @@ _LEADS = re.compile(
     |option|choice|be|number|value)|^)[\s$*_\\(\[{:&]*$""",
     re.VERBOSE,
 )
+_NO_VALUE = re.compile(
+    r"\d\s?(?:->|=>|→|⇒)\s?[-\d]|~~|</?[A-Za-z]{2}|!$|(?<![^\W_])"
+    r"(?:(?<!of\sthe\s)above|below|know|here)(?![^\W_])",
+    re.IGNORECASE,
+)
+_CHOSEN = re.compile(r"^[A-Ja-j]\)")
 _FULL_STOP = re.compile(r"[.!?](?=\s)|[。！？]")
 _LINE_END = re.compile(r"\n|$")
 
@@ -258,7 +265,7 @@ def _is_led_to(text: str, start: int) -> bool:
     """Whether nothing stands between a cue and the box that it leads to."""
     sentence = sentence_before(text, start)
     cues = list(_CUE.finditer(sentence))
-    return not cues or bool(_LEADS.search(sentence, cues[-1].end()))
+    return not cues or bool(_LEADS.search(sentence[cues[-1].end() :]))
 
 
 # ---- tags -----------------------------------------------------------------------------------
@@ -346,8 +353,18 @@ def _value(
         if not is_phrase and text[end : _line_end(text, start)].strip(" *_"):
             return None
     stated = text[start:end].strip().rstrip("*_ ")
+    # "5!" may be a factorial; a delimiter without its other half belongs to something cut off.
+    if _NO_VALUE.search(stated) or not _is_balanced(stated):
+        return None
     is_certain = _is_phrase_value if is_phrase else _is_line_value
-    return (stated, end) if stated and is_certain(stated.rstrip(".!")) else None
+    return (stated, end) if stated and is_certain(stated.rstrip(".。")) else None
+
+
+def _is_balanced(stated: str) -> bool:
+    is_even = stated.count("**") % 2 == 0 and stated.count("`") % 2 == 0
+    inner = _CHOSEN.sub("", stated)
+    opened, closed = (sum(map(inner.count, marks)) for marks in ("([{", ")]}"))
+    return is_even and opened == closed
 
 
 def _is_line_value(stated: str) -> bool:

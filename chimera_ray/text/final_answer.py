@@ -111,7 +111,12 @@ def _bare(text: str) -> str:
         text = text.strip()
         for left, right in _WRAPPERS:
             inner = text[len(left) : -len(right)]
-            if inner and text.startswith(left) and text.endswith(right) and left not in inner:
+            if (
+                inner
+                and text.startswith(left)
+                and text.endswith(right)
+                and left not in inner.replace(r"\$", "")
+            ):
                 text = inner.strip()
         command = _COMMAND.match(text)
         if command and _closing(text, command.end()) == len(text) - 1:
