@@ -49,9 +49,9 @@ _OPENS_A_DOUBT = re.compile(
     r"\W*(?:is|are|was|does|do|did|can|why|how|for|when|where|while|to)\s", re.IGNORECASE
 )
 _SENTENCE_BEGINS = re.compile(r"[.!?](?=[\s*_\"'”)]|$)|[。！？]|(?<=[^\s,:;A-Za-z])[ \t$*_]{0,8}\n")
-ALTERNATIVES = _words(r"or|oder|ou|или|either|and/or|vs\.?|respectively")
+_ALTERNATIVES = _words(r"or|oder|ou|или|either|and/or|vs\.?|respectively")
 _CJK_ALTERNATIVES = re.compile("或|还是|還是|または|もしくは|あるいは|또는|혹은")
-JOINED = _words(r"""
+_JOINED = _words(r"""
     because|since|as|so|which|where|when|if|but|not|unless|although|though|while|whereas|except
     |therefore|thus|hence|i\.e\.|e\.g\.|however|instead|rather|assuming|provided|given|depending
     |depends|with|after|before|by|for|than|also|then|that|neither|nor|probably|perhaps|maybe
@@ -188,9 +188,14 @@ def doubt_in_parts(text: str, answer: str) -> Doubt | None:
     return None if is_whole else "several_parts"
 
 
+def goes_on(stated: str) -> bool:
+    """Words that should be an answer → whether a sentence goes on behind it, or doubts it."""
+    return bool(_JOINED.search(stated) or _HEDGE.search(stated) or _RETRACTS.search(stated))
+
+
 def has_alternatives(answer: str) -> bool:
     """Answer → whether it leaves a choice: "5 or 6"."""
-    return bool(ALTERNATIVES.search(answer) or _CJK_ALTERNATIVES.search(answer))
+    return bool(_ALTERNATIVES.search(answer) or _CJK_ALTERNATIVES.search(answer))
 
 
 def _labels(text: str) -> set[str]:
@@ -233,7 +238,7 @@ def _is_counted(ending: str) -> bool:
     found = _COUNTED.fullmatch(ending)
     if found is None or _UNITS.search(ending) or _GOES_ON.fullmatch(found[1]):
         return False
-    return not (JOINED.search(ending) or _TURNS.search(ending) or " and " in ending)
+    return not (_JOINED.search(ending) or _TURNS.search(ending) or " and " in ending)
 
 
 def _doubt_in_rest(rest: str, answer: str) -> Doubt | None:

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from chimera_ray.text.answer_doubts import (
-    JOINED,
     Doubt,
     doubt_before,
+    goes_on,
     has_alternatives,
     sentence_before,
 )
@@ -68,7 +68,8 @@ _INITIALS = "tmofcraegdulihsпои最正的答최정답اउ"  # of every label 
 _CUE = re.compile(
     rf"""(?=[{_INITIALS}])(?<![^\W_一-鿿ぁ-ヿ])(?:
         (?P<phrase>{_PHRASES})(?:\s?[:：]|(?=[\s*_$\\]|(?<=[是为為は은]))(?![,.;!?]))
-      | (?P<label>{_LABELS})(?:\s{{0,2}}\((?!(?:[a-h\d]|i{{1,3}})\)|part)[^()\n]{{1,60}}\))?[*_]{{0,3}}
+      | (?P<label>{_LABELS})(?:\s{{0,2}}\((?!(?:[a-h\d]|i{{1,3}})\)|part)[^()\n]{{1,60}}\))?
+          [*_]{{0,3}}
           (?:\s{{0,2}}(?:[:：=]|is:)[*_]{{0,3}} | \s[-–—](?=\s) | (?P<alone>[ \t\#*_]{{0,8}}(?=\n)))
     )""",
     re.IGNORECASE | re.VERBOSE,
@@ -148,7 +149,7 @@ _LEADS = re.compile(
 )
 _NO_VALUE = re.compile(
     r"\d\s?(?:->|=>|→|⇒)\s?[-\d]|~~|</?[A-Za-z]{2}|!$|(?<![^\W_])"
-    r"(?:(?<!of\sthe\s)above|below|know|here)(?![^\W_])",
+    r"(?:(?<!of\sthe\s)above|below|know|here|it|this|i\s(?:am|got|get)|we)(?![^\W_])",
     re.IGNORECASE,
 )
 _CHOSEN = re.compile(r"^[A-Ja-j]\)")
@@ -370,12 +371,12 @@ def _is_balanced(stated: str) -> bool:
 def _is_line_value(stated: str) -> bool:
     """Whether a line is an answer and nothing besides."""
     is_sentence = _OPENS_SENTENCE.match(stated) or stated[-1:] in ("?", ":", ",", "？")
-    return not (is_sentence or JOINED.search(stated) or has_alternatives(stated))
+    return not (is_sentence or goes_on(stated) or has_alternatives(stated))
 
 
 def _is_phrase_value(stated: str) -> bool:
     """Whether the rest of a sentence is an answer and nothing besides."""
-    if stated[-1:] in ("?", ":", ",", "？") or JOINED.search(stated) or has_alternatives(stated):
+    if stated[-1:] in ("?", ":", ",", "？") or goes_on(stated) or has_alternatives(stated):
         return False
     formula = re.sub(r"(?<![^\W_])and(?![^\W_])", ",", _FORMULA.sub("1", stated))
     return bool(
