@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 import pytest
 from runs import STAGES, Run, config_of, payloads_of, records_of
 
-from chimera_ray.audit import Audit, Measure, audit_of, shared_models
+from chimera_ray.audit import Audit, audit_of, shared_models
+from chimera_ray.audit_labels import Measure
 from chimera_ray.backends.simulated_answers import (
     is_in_blind_spot,
     is_true_answer,
