@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chimera_ray.account import Account, RoleAccount
-from chimera_ray.audit import Audit, Measure
+from chimera_ray.audit import Audit
+from chimera_ray.audit_labels import Measure
 from chimera_ray.build import Manifest
 from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
