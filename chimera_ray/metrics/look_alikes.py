@@ -59,9 +59,9 @@ _GREEK_WORD = re.compile("[α-ω]{4,}")
 _GREEK_LIKE_LATIN = dict(zip(map(ord, "ΑΒΕΖΗΙΚΜΝΟΡΤΧοιυϳ"), "ABEZHIKMNOPTXoiuj", strict=True))
 _GREEK_AMONG_LATIN = dict(zip(map(ord, "αβγεηκνρστχωμς"), "abyenkvpotxwuc", strict=True))
 # Formulas are matched to be passed over: there "αx" is a product.
-_FORMULA_OR_MIXED = re.compile(
-    r"\$[^$]{1,200}\$|(?<![A-Za-zα-ως])(?:[A-Za-z]+[α-ως]|[α-ως]+[A-Za-z])[A-Za-zα-ως]+"
-    r"|[A-Za-zα-ως]+"
+_FORMULA_OR_RUN = re.compile(r"\$[^$]{1,200}\$|[A-Za-zα-ως]+")
+_SHORT_WORDS = frozenset(
+    "am an as at be by do go he if in is it me my no of on or so to up us we".split()  # noqa: SIM905 - many words
 )
 _FUNCTION_OF_GREEK = re.compile("(?:a?r?c?(?:sin|cos|tan|cot|sec|csc)h?|log|ln|exp|det|d)[α-ω]")
 
@@ -92,8 +92,52 @@ def in_one_script(text: str) -> str:
         text = text.translate(_LIKE_LATIN).translate(_ALMOST_LATIN)
     if sum(map(len, _GREEK_WORD.findall(text))) <= num_latin:
         text = text.translate(_GREEK_LIKE_LATIN)
-        text = _FORMULA_OR_MIXED.sub(_unmixed, text)
+        text = _FORMULA_OR_RUN.sub(_unmixed, text)
     return text
+
+
+class _Plainer(dict[int, str]):
+    """Code point → what it is replaced with, worked out where it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = plainer = _plain_char(chr(code))
+        return plainer
+
+
+@cache
+def _plainer() -> _Plainer:
+    return _Plainer()
+
+
+def _plain_char(char: str) -> str:
+    if _INVISIBLE.match(char) or char == _SLASH:
+        return ""
+    if char in _AS_IT_LOOKS:
+        return _AS_IT_LOOKS[char]
+    if char.isspace():
+        return char if char == "\n" else " "
+    if char.isdecimal():
+        return str(unicodedata.decimal(char))
+    if found := _SMALL_CAPITAL.fullmatch(unicodedata.name(char, "")):
+        return found[1].lower()
+    if "\ud800" <= char <= "\udfff":
+        return char
+    parts = _MARK.sub("", unicodedata.normalize("NFKD", char))
+    if unicodedata.category(char) != "Sm":
+        parts = parts.replace(_SLASH, "")
+    joined = unicodedata.normalize("NFC", parts)
+    return "".join(_AS_IT_LOOKS.get(part, part) for part in joined)
+
+
+def _unmixed(found: re.Match[str]) -> str:
+    """A run of letters → a Latin word, where Greek letters stand among more Latin ones."""
+    run = found[0]
+    if run[0] == "$" or run.isascii() or _FUNCTION_OF_GREEK.fullmatch(run):
+        return run
+    latin = run.translate(_GREEK_AMONG_LATIN)
+    if len(run) < 3:
+        return latin if latin.lower() in _SHORT_WORDS else run
+    return latin if len(_LATIN.findall(run)) * 3 >= len(run) * 2 - 1 else run
 
 
 class _Plainer(dict[int, str]):

@@ -67,6 +67,14 @@ _POINTS_FOLLOW = frozenset(
     arc edge plane points point circle diagonal vertices
     """.split()  # noqa: SIM905 - many words, read as words
 )
+_UNIT_LETTERS = frozenset("mgsJNKVAWCFLTHhlMPdtu")
+_UNITS = frozenset(
+    """
+    mm cm dm km nm pm kg mg mol mmol rad ms ns hz khz mhz ghz thz pa kpa mpa bar atm ev kev mev gev
+    ml dl kj mj kw mw nc mc ma kv mv kn ohm wb
+    """.split()  # noqa: SIM905 - many words, read as words
+)
+_MEETS_A_FORMULA = re.compile(r"\s*(?:[+=<>*≤≥]|-\s)")
 _PLAIN_WORD = re.compile(r"(?<![\\A-Za-z])(?:[A-Za-z][a-z]{3,}|and|the|for|are|with|has|was|its)\b")
 _QUOTED = re.compile(
     r"\"[^\"\n]{1,60}\"|“[^”\n]{1,60}”|(?<!\w)['‘][^'’‘\n]{1,60}'(?!\w)|`[^`\n]{1,60}`"
@@ -125,6 +133,9 @@ class _Reader:
         """braces that are open inside upright text; 0: it is not upright"""
         self._is_upright_next = False
         self._last = ""
+        self._is_unit_next = False
+        """whether a number, or part of its unit, has just gone by"""
+        self._is_shouted = sum(map(str.isupper, text)) > sum(map(str.islower, text))
 
     def tokens(self) -> Iterator[Token]:
         for found in _TOKEN.finditer(self._text):
@@ -145,6 +156,11 @@ class _Reader:
             else:
                 yield from self._of_prose(text, found.end())
             self._last = text.casefold()
+            self._is_unit_next = (
+                kind == "number"
+                or (self._is_unit_next and (len(text) == 1 and text != ","))
+                or self._last in _UNITS
+            )
 
     def _command(self, name: str) -> Iterator[Token]:
         if name in _UPRIGHT:
@@ -175,8 +191,12 @@ class _Reader:
     def _of_prose(self, text: str, end: int) -> Iterator[Token]:
         word = text.casefold()
         if len(text) == 1:
-            is_article = text in "aAI" and self._is_article(end)
-            yield Token(WORD if is_article else VARIABLE, word if is_article else text)
+            if text in "aAI" and self._is_article(end):
+                yield Token(WORD, word)
+            else:
+                yield Token(GIVEN if self._is_unit(text, end) else VARIABLE, text)
+        elif self._is_shouted and text.isalpha() and word not in _GIVEN_WORDS and word not in _CARDINALS:
+            yield Token(WORD, word)
         elif word in _CARDINALS:
             yield Token(GIVEN, _CARDINALS[word], is_number=True)
         elif word in _GIVEN_WORDS:
@@ -189,6 +209,11 @@ class _Reader:
             yield from (Token(VARIABLE, letter) for letter in text)
         else:
             yield Token(GIVEN if not text.isalpha() else WORD, text if not text.isalpha() else word)
+
+    def _is_unit(self, letter: str, end: int) -> bool:
+        if not self._is_unit_next or letter not in _UNIT_LETTERS:
+            return False
+        return _MEETS_A_FORMULA.match(self._text, end) is None
 
     def _is_article(self, end: int) -> bool:
         following = re.compile(r"\s+([^\W\d_]{2,})").match(self._text, end)

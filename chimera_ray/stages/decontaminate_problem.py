@@ -31,7 +31,7 @@ class DecontaminateProblemParams(Params):
     an item of fewer words than the smallest `ngram_words` is looked for as a whole"""
     max_run_words: int = Field(default=20, ge=1)
     """longest allowed run of words shared with any benchmark item"""
-    max_changed_words: float = Field(default=0.05, ge=0, lt=1)
+    max_changed_words: float = Field(default=0.06, ge=0, lt=1)
     """share of words by which a problem may differ from an item and is still the same problem, its
     variables renamed or its sentences reordered, as in `dedupe_problems`"""
 
