@@ -103,6 +103,6 @@ def _features(reading: Reading) -> Iterator[int]:
     for part in parts:
         for start in range(max(len(part) - _GRAM, 0) + 1):
             grams.add(xxh3_64_intdigest(part[start : start + _GRAM].encode()))
-    for gram in nsmallest(_NUM_LEAST, grams):
-        yield hash((reading.numbers, gram))
+    numbers = xxh3_64_intdigest(reading.numbers.encode())
+    yield from (hash((numbers, gram)) for gram in nsmallest(_NUM_LEAST, grams))
     yield from (gram for gram in grams if gram % _SAMPLE == 0)

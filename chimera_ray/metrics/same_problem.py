@@ -15,6 +15,8 @@ _FIRST_CODE, _NUM_CODES = 0x10000, 0x100000
 _MASK = VARIABLE
 """the one character of all variables"""
 _MAX_ORDERED_CLAUSES = 12
+_TOKENS_OF_A_WORD = 6
+"""a changed word may have taken a short formula with it"""
 _FIRST_CONTRAST = ord("A")
 _CONTRASTS = """
 max maximum maximal maximize maximise min minimum minimal minimize minimise
@@ -69,8 +71,8 @@ class Reading(NamedTuple):
     """what each is: word, given or variable; a capital: a word that a few others are opposites of"""
     variables: str
     """the letters of the variables in order"""
-    numbers: int
-    """a hash of all numbers, whatever their order"""
+    numbers: str
+    """one character for each number, sorted"""
     num_words: int
     """words, a formula or number counting as one"""
 
@@ -85,8 +87,6 @@ class Sentence(NamedTuple):
 
 def read_problem(text: str) -> Reading:
     """Text → what `changed_words` compares."""
-    from xxhash import xxh3_64_intdigest
-
     codes, kinds, variables, numbers = [], [], [], []
     num_words, was_maths = 0, False
     for token in problem_tokens(text):
@@ -101,14 +101,12 @@ def read_problem(text: str) -> Reading:
         if token.kind == VARIABLE:
             variables.append(token.text)
         if token.is_number:
-            numbers.append(token.text)
+            numbers.append(codes[-1])
         is_maths = token.kind != WORD
         num_words += not (is_maths and was_maths)
         was_maths = is_maths
-    told = "\x1f".join(sorted(numbers)).encode()
-    return Reading(
-        "".join(codes), "".join(kinds), "".join(variables), xxh3_64_intdigest(told), num_words
-    )
+    texts = map("".join, (codes, kinds, variables, sorted(numbers)))
+    return Reading(*texts, num_words)
 
 
 def sentences(reading: Reading) -> Iterator[Sentence]:
@@ -125,14 +123,33 @@ def sentences(reading: Reading) -> Iterator[Sentence]:
 
 def changed_words(a: Reading, b: Reading, most: int) -> int | None:
     """Two readings → how many words differ; None if more than `most`, or another problem."""
+    if not _may_be_same(a.numbers, b.numbers):
+        return None
     names = _Names()
     left, right = _unpaired(list(sentences(a)), list(sentences(b)), names)
     if not left and not right:
         return 0 if names.is_one_to_one else None
+    most_tokens = _TOKENS_OF_A_WORD * most
+    if not _is_near(_joined(left).codes, _joined(right).codes, most_tokens):
+        return None
     if max(len(left), len(right)) > 1:
         right = _in_order_of(left, right)
     changed = _difference(_joined(left), _joined(right), most, names)
     return changed if names.is_one_to_one else None
+
+
+def _may_be_same(a: str, b: str) -> bool:
+    """Numbers of both → whether one has all of the other's: a changed word adds or takes some."""
+    if len(a) == len(b):
+        return a == b
+    few, many = sorted((a, b), key=len)
+    return not Counter(few) - Counter(many)
+
+
+def _is_near(a: str, b: str, most: int) -> bool:
+    """Whether no more than so many tokens of either are without an equal, in whatever order."""
+    left, right = Counter(a), Counter(b)
+    return max((left - right).total(), (right - left).total()) <= most
 
 
 class _Names:
@@ -215,8 +232,7 @@ def _difference(a: Sentence, b: Sentence, most: int, names: _Names) -> int | Non
     """Two stretches of text → how many words are changed; None: too many, or what is given is."""
     from rapidfuzz.distance import Levenshtein
 
-    # A changed word may have taken a short formula with it.
-    most_tokens = 6 * most
+    most_tokens = _TOKENS_OF_A_WORD * most
     if Levenshtein.distance(a.codes, b.codes, score_cutoff=most_tokens) > most_tokens:
         return None
     changed = at = other_at = 0
