@@ -52,6 +52,7 @@ def _forgotten(true: str, forgets: Callable[[], bool] = lambda: True) -> str:
         (r"is\nless than\nparallel lines", "is\nless than\nparallel lines"),
         (r"one\ne two\not three\neg", "one\ne two\not three\neg"),
         (r"name\tan", "name\tan"),
+        (r"velocity:\r\nu is 5\r\nb", "velocity:\r\nu is 5\r\nb"),
         (r"We take $x$.\nu is next.", "We take $x$.\nu is next."),
         (r"\\frac{1}{2}\nnext", "\\frac{1}{2}\nnext"),
         (r"\\alpha, then\nu", "\\alpha, then\nu"),
@@ -139,6 +140,10 @@ def test_json_object_clear_latex_is_read_as_meant(written: str, true: str) -> No
         r"\fFor",
         r"\alpha \rfoo",
         r"\1 \x41 \0",
+        r"\alpha \u12",
+        # A return alone is no line break.
+        r"line\rangle",
+        r"one\rtwo",
         # Rows that may have lost a backslash, and pairs with two readings.
         r"\\begin{pmatrix} 1 \\ 2 \\end{pmatrix}",
         r"\\begin{pmatrix}a\\b\\end{pmatrix}",
