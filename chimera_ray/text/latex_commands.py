@@ -56,10 +56,10 @@ sqrt root choose atop over pmod bmod pod tag notag nonumber label ref eqref cite
 _FONTS = """
 mathbb mathbf mathcal mathfrak mathit mathrm mathscr mathsf mathtt mathop mathbin mathrel mathord
 mathopen mathclose boldsymbol bm bold bf rm it sf tt cal text textbf textit textmd textnormal
-textrm textsc textsf textsl texttt textup textsuperscript textsubscript textstyle textcolor emph
-operatorname operatorname* displaystyle scriptstyle scriptscriptstyle color normalsize
-footnotesize small tiny large Large LARGE huge Huge scriptsize normalfont bfseries itshape
-rmfamily ttfamily textdegree textmu texteuro textbackslash
+textrm textsc textsf textsl texttt textup textsuperscript textsubscript textasciitilde
+textasciicircum textstyle textcolor emph operatorname operatorname* displaystyle scriptstyle
+scriptscriptstyle color normalsize footnotesize small tiny large Large LARGE huge Huge scriptsize
+normalfont bfseries itshape rmfamily ttfamily textdegree textmu texteuro textbackslash
 """
 _LAYOUT = """
 begin end item hline cline toprule midrule bottomrule newline newpage noindent nobreak nopagebreak
@@ -83,8 +83,8 @@ rightarrow rightharpoonup rightharpoondown rightleftharpoons rightleftarrows rig
 rightsquigarrow rightarrowtail restriction renewcommand raggedright theta times tilde tfrac tbinom
 triangle triangleq triangledown triangleleft triangleright trianglelefteq trianglerighteq
 therefore thickapprox thicksim tanh textbf textit textmd textnormal textrm textsc textsf textsl
-texttt textup textstyle textcolor textdegree textsuperscript textsubscript thinspace thickspace
-twoheadrightarrow twoheadleftarrow
+texttt textup textstyle textcolor textdegree textsuperscript textsubscript textasciitilde
+textasciicircum thinspace thickspace twoheadrightarrow twoheadleftarrow
 """
 _ROWS = """
 matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix cases rcases dcases array tabular

@@ -197,7 +197,8 @@ def _pairs(mark: Mark, signs: _Signs, ends_rows: bool) -> str:
         elif signs.forgets:
             is_kept = _is_escaped(mark)
     elif mark.num_pairs == 2:
-        is_kept = mark.is_single or not (mark.is_command or _is_doubled(mark))
+        is_name = mark.is_command or (len(mark.name) > 2 and not mark.in_rows)
+        is_kept = mark.is_single or not (is_name or _is_doubled(mark))
     elif mark.num_pairs == 4:
         is_kept = not (mark.in_rows or mark.is_command)
     if not is_kept:
@@ -224,7 +225,8 @@ def _is_escaped(mark: Mark) -> bool:
     if mark.is_single:
         return mark.rest == '"'
     if not mark.in_rows:
-        return mark.is_command or mark.rest in _SIGNS_AFTER
+        # `\\$` is a dollar, or a line's end and a formula's.
+        return mark.is_command or (mark.rest in _SIGNS_AFTER and mark.rest != "$")
     return mark.is_command and (len(mark.name) > 3 or mark.name in _ROW_COMMANDS)
 
 
