@@ -145,8 +145,8 @@ def test_placeholder_real_answer_is_none(text: str) -> None:
         ("confirm_topic", "one sentence"),
         (
             "label_trajectory",
-            "Well. Whether the extracted answer differs meaningfully from the reference answer, "
-            "and in what. I think so.",
+            "Well. Whether the extracted answer differs meaningfully from the reference answer,"
+            " and in what. I think so.",
         ),
     ],
 )
