@@ -12,9 +12,10 @@ import yaml
 from pydantic import BaseModel
 
 from chimera_ray.account import Account, RoleAccount, account_for, paid_by
-from chimera_ray.audit import Audit, audit_of
+from chimera_ray.audit import Audit, audit_of, shared_models
 from chimera_ray.backends import check_model
 from chimera_ray.config import Config
+from chimera_ray.contamination import Contamination, contamination_of
 from chimera_ray.drive import Watch, drive
 from chimera_ray.errors import ConfigError
 from chimera_ray.frontier import Standing, walk
@@ -42,6 +43,9 @@ class Manifest(BaseModel):
     account: Account
     paid_by_this_execution: dict[str, RoleAccount]
     benchmarks: list[str]
+    warnings: list[str]
+    """what speaks against trusting the labels: models that judge their own work"""
+    contamination: Contamination | None
     audit: Audit | None
     published: Published | None
     commit: str | None
@@ -91,7 +95,8 @@ def _build(
             standings = list(walk(graph, store, run_id))
             account = account_for(standings, store)
             paid = paid_by(run_id, [standing.folder for standing in standings], store)
-            published = publish(config, graph, store, standings, account)
+            contamination = contamination_of(standings)
+            published = publish(config, graph, store, standings, account, contamination)
             audit = audit_of(config, standings)
             break
         except PartLostError:  # a part proved corrupt: its rows are done again
@@ -111,6 +116,8 @@ def _build(
         account=account,
         paid_by_this_execution=paid,
         benchmarks=benchmarks_of(graph),
+        warnings=shared_models(config, graph),
+        contamination=contamination,
         audit=audit,
         published=published,
         commit=_commit(),

@@ -47,8 +47,17 @@ class Validate(NamedTuple):
 class Label(NamedTuple):
     """A response is to be compared with the reference answer."""
 
+    problem: str
     reference_answer: str
     response: str
+
+
+class Compare(NamedTuple):
+    """A verifier's own answer is to be held against the reference answer."""
+
+    problem: str
+    reference_answer: str
+    own_answer: str
 
 
 class Solve(NamedTuple):
@@ -57,7 +66,7 @@ class Solve(NamedTuple):
     problem: str
 
 
-Ask = Expand | Confirm | Draft | Validate | Label | Solve
+Ask = Expand | Confirm | Draft | Validate | Compare | Label | Solve
 
 _WANTED = re.compile(r"<wanted>([0-9]{1,6})</wanted>\n")
 _NUMBERED = re.compile(r"^([0-9]{1,4})\. (.+)$", re.MULTILINE)
@@ -70,7 +79,7 @@ def read_prompt(text: str) -> Ask:
         return Solve(text)
     ask: Ask | None = None
     if fields.startswith("problem>\n"):
-        ask = _label(fields)
+        ask = _compare(fields) or _label(fields)
     elif fields.startswith("topic>"):
         ask = _validate(fields)
     elif fields.startswith("subject>"):
@@ -112,14 +121,22 @@ def _validate(fields: str) -> Validate | None:
     return Validate(problem, answer) if end else None
 
 
+def _compare(fields: str) -> Compare | None:
+    # The problem's own closing tags are fenced, so that the first border is the prompt's.
+    problem, rest = _split(fields.removeprefix("problem>\n"), "\n</problem>\n<reference_answer>\n")
+    reference, rest = _split(rest, "\n</reference_answer>\n<own_answer>\n")
+    own, end = _split_last(rest, "\n</own_answer>\n")
+    return Compare(problem, reference, own) if end else None
+
+
 def _label(fields: str) -> Label | None:
     # Neither the problem nor the response can be trusted. The reference ends where the first
     # response begins, and begins at the last border before that: so a problem that imitates one
     # border moves nothing, and a response may imitate any.
     before, rest = _split(fields, "\n</reference_answer>\n<response>\n")
-    reference = _split_last(before, "\n</problem>\n<reference_answer>\n")[1]
+    problem, reference = _split_last(before, "\n</problem>\n<reference_answer>\n")
     response, end = _split_last(rest, "\n</response>\n")
-    return Label(reference, response.strip()) if reference and end else None
+    return Label(problem, reference, response.strip()) if reference and end else None
 
 
 def _split(text: str, border: str) -> tuple[str, str]:

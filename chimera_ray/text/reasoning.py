@@ -33,6 +33,11 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
     return None, text
 
 
+def is_blank(text: str) -> bool:
+    """Text → whether nobody would see anything of it: white space, controls, zero-width marks."""
+    return not any(char.isprintable() and not char.isspace() for char in text)
+
+
 def _cut(text: str, closing: str) -> tuple[str, str]:
     """Text after an opening tag → reasoning and final part; unclosed, it is all reasoning."""
     reasoning, tag, final = text.rpartition(closing)

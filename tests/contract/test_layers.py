@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
         | {"model_check", "plan_error", "report_check"},
     ),
     (
-        frozenset({"drive", "publish", "audit", "account"})
+        frozenset({"drive", "publish", "audit", "audit_labels", "account", "contamination"})
         | {"plan", "plan_flow", "plan_sample", "plan_time", "plan_estimate"}
         | {"plan_gpu", "plan_node"},
     ),
@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"stage", "stages"}), frozenset({"backends"}), frozenset({"ledger"})),
     (frozenset({"prompts", "text", "metrics", "benchmarks"}),),
     (
-        frozenset({"schemas", "llm", "config", "model_config", "plan_config", "errors"})
+        frozenset({"schemas", "call_log", "llm", "config", "model_config", "plan_config", "errors"})
         | {"engine_fit", "engine_size"},
     ),
 )

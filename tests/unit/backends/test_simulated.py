@@ -14,9 +14,16 @@ from chimera_ray.backends import build_model
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.simulated import Simulated, waiting_s
-from chimera_ray.backends.simulated_world import find_item, is_true_answer, make_item, taxonomy
+from chimera_ray.backends.simulated_answers import (
+    is_in_blind_spot,
+    is_true_answer,
+    same_answer,
+)
+from chimera_ray.backends.simulated_endings import Ending, read_ending
+from chimera_ray.backends.simulated_world import find_item, make_item, taxonomy
+from chimera_ray.call_log import CallLog
 from chimera_ray.errors import ConfigError, ParseError, TransientProviderError
-from chimera_ray.llm import BoundModel, CallLog, Message, Reply, Request, Usage
+from chimera_ray.llm import BoundModel, Message, Reply, Request, Usage
 from chimera_ray.metrics.topic_key import topic_key
 from chimera_ray.model_config import (
     Latency,
@@ -27,7 +34,7 @@ from chimera_ray.model_config import (
     VllmModel,
 )
 from chimera_ray.prompts import render
-from chimera_ray.schemas import Draft, Example, Problem, Row, Subject, Topic, Trajectory
+from chimera_ray.schemas import CHECKS, Draft, Example, Problem, Row, Subject, Topic, Trajectory
 from chimera_ray.schemas import Rollout as RolloutRow
 from chimera_ray.stage import AnyStage, Params, Reject
 from chimera_ray.stages.confirm_topic import Sameness
@@ -40,6 +47,7 @@ from chimera_ray.stages.label_trajectory import (
 )
 from chimera_ray.stages.sample_trajectory import sample_trajectory
 from chimera_ray.stages.validate_problem import Checks, validate_problem
+from chimera_ray.stages.validate_problem import Sameness as CompareReply
 from chimera_ray.text.final_answer import final_answer
 from chimera_ray.text.json_reply import fields
 from chimera_ray.text.reasoning import split_reasoning
@@ -49,13 +57,25 @@ NAMES = ("Graph theory", "Theory of groups")
 PROMPTS: dict[str, tuple[type[BaseModel], Callable[[], str]]] = {
     "expand": (
         Areas,
-        partial(render, "expand_topics", subject="Mathematics", wanted=8, known={}),
+        partial(
+            render, "expand_topics", language="English", subject="Mathematics", wanted=8, known={}
+        ),
     ),
     "confirm": (
         Sameness,
-        partial(render, "confirm_topic", subject="M", topic="Group theory", candidates=NAMES),
+        partial(
+            render,
+            "confirm_topic",
+            language="English",
+            subject="M",
+            topic="Group theory",
+            candidates=NAMES,
+        ),
     ),
-    "draft": (Drafted, partial(render, "draft_problem", **TOPIC, facet="a count")),
+    "draft": (
+        Drafted,
+        partial(render, "draft_problem", language="English", **TOPIC, facet="a count"),
+    ),
     "validate": (Checks, lambda: _validate(_problem(), "0")),
     "label": (Comparison, lambda: _label(_problem(), "4", "\\boxed{5}")),
 }
@@ -71,12 +91,27 @@ def _truth(seed: int = 5) -> str:
 
 
 def _validate(problem: str, answer: str) -> str:
-    return render("validate_problem", subject="M", topic="GCDs", problem=problem, answer=answer)
+    return render(
+        "validate_problem",
+        language="English",
+        subject="M",
+        topic="GCDs",
+        problem=problem,
+        answer=answer,
+    )
+
+
+def _failed(reply: Checks) -> list[str]:
+    return [name for name in CHECKS if not getattr(reply, name).is_passed]
 
 
 def _label(problem: str, reference: str, response: str) -> str:
     return render(
-        "label_trajectory", problem=problem, reference_answer=reference, response=response
+        "label_trajectory",
+        language="English",
+        problem=problem,
+        reference_answer=reference,
+        response=response,
     )
 
 
@@ -132,7 +167,8 @@ def test_teacher_without_errors_everything_is_true_and_accepted() -> None:
     for problem in problems:
         item = find_item(problem.problem)
         assert item is not None
-        assert (problem.problem, problem.reference_answer) == (item.problem, item.answer)
+        assert problem.problem == item.problem
+        assert is_true_answer(item, problem.reference_answer)
         assert not isinstance(_run(validate_problem, problem, teacher)[0], Reject)
         assert _example(problem, teacher, teacher).is_correct
 
@@ -186,12 +222,14 @@ def test_expander_respells_some_topics_within_what_is_wanted() -> None:
 
 @pytest.mark.parametrize(("topic", "same_as"), [("Group theory", 2), ("Ring theory", None)])
 def test_confirm_names_the_candidate_with_an_equal_key(topic: str, same_as: int | None) -> None:
-    prompt = render("confirm_topic", subject="M", topic=topic, candidates=NAMES)
+    prompt = render("confirm_topic", language="English", subject="M", topic=topic, candidates=NAMES)
     assert fields(_text(prompt), Sameness).same_as == same_as
 
 
 def test_drafts_of_different_facets_and_seeds_are_different_problems() -> None:
-    prompts = [render("draft_problem", **TOPIC, facet=f"facet {n}") for n in range(20)]
+    prompts = [
+        render("draft_problem", language="English", **TOPIC, facet=f"facet {n}") for n in range(20)
+    ]
     problems = {
         fields(_text(prompt, seed=s), Drafted).problem for prompt in prompts for s in (1, 2)
     }
@@ -219,9 +257,96 @@ def test_reply_malformed_never_parses_and_spares_the_others(role: str) -> None:
     assert all(reply in (good, bad) for reply, good, bad in zip(some, whole, broken, strict=True))
 
 
-def test_solver_malformed_has_no_answer() -> None:
+def _final_parts(**config: Any) -> list[str]:
+    replies = _replies(_model(**config), _problem(), 300)
+    assert {reply.finish_reason for reply in replies} == {"stop"}
+    return [split_reasoning(reply.text)[1] for reply in replies]
+
+
+def test_solver_malformed_never_closes_its_thinking() -> None:
     for reply in _replies(_model(malformed_rate=1), _problem(), 200):
+        assert "</think>" not in reply.text
         assert final_answer(split_reasoning(reply.text)[1]) is None
+
+
+def test_solver_without_answer_has_an_empty_final_part_half_of_the_time() -> None:
+    parts = _final_parts(no_answer_rate=1)
+    assert {read_ending(part) for part in parts} == {Ending(None)}
+    assert 0.4 < fmean(part == "" for part in parts) < 0.6
+
+
+def test_solver_with_alternatives_commits_to_neither_of_them() -> None:
+    parts = _final_parts(alternatives_rate=1)
+    assert {read_ending(part) for part in parts} == {Ending(None)}
+    assert all(_truth() in part for part in parts)
+
+
+@pytest.mark.parametrize("wrong_answer_rate", [0, 1])
+def test_solver_retracts_an_answer_and_ends_with_the_one_that_it_would_have_given(
+    wrong_answer_rate: int,
+) -> None:
+    parts = _final_parts(retraction_rate=1, wrong_answer_rate=wrong_answer_rate)
+    plain = _final_parts(wrong_answer_rate=wrong_answer_rate)
+    assert list(map(read_ending, parts)) == list(map(read_ending, plain))
+    item = make_item("gcd", 5)
+    for part in parts:
+        first, ending = part.partition("\\boxed{")[2].partition("}")[0], read_ending(part)
+        assert ending is not None
+        assert is_true_answer(item, first) != is_true_answer(item, ending.answer or "")
+
+
+def test_grader_reads_what_the_solver_ends_with() -> None:
+    rates = {"retraction_rate": 0.3, "alternatives_rate": 0.2, "no_answer_rate": 0.2}
+    item, labels = make_item("quantities", 7), set()
+    replies = _replies(_model(**rates, wrong_answer_rate=0.5), item.problem, 200)
+    for final_part in (split_reasoning(reply.text)[1] for reply in replies):
+        ending = read_ending(final_part)
+        said = fields(_text(_label(item.problem, item.values[0][-1], final_part)), Comparison)
+        assert ending is not None
+        assert said.extracted_answer == ending.answer
+        assert said.is_correct == is_true_answer(item, ending.answer or "")
+        labels.add(said.is_correct)
+    assert labels == {True, False}
+
+
+def test_grader_compares_with_a_wrong_reference_in_another_spelling() -> None:
+    item = make_item("quantities", 7)
+    one, other = item.values[1][0], item.values[1][-1]
+    assert one != other
+    said = fields(_text(_label(item.problem, one, f"\\boxed{{{other}}}")), Comparison)
+    assert said.is_correct
+    assert same_answer(item, one, other)
+
+
+@pytest.mark.parametrize("role", ["solve", "validate"])
+def test_reply_looping_repeats_itself_at_length(role: str) -> None:
+    prompt = _problem() if role == "solve" else PROMPTS["validate"][1]()
+    whole, looping = (_replies(_model(looping_rate=rate), prompt, 200) for rate in (0, 1))
+    assert all(len(loop.text) > len(one.text) for one, loop in zip(whole, looping, strict=True))
+    assert sum(len(reply.text) > 10_000 for reply in looping) > 20
+    share = fmean(reply.finish_reason == "stop" for reply in looping)
+    assert 0.4 < share < 0.6 if role == "solve" else share == 0
+    for reply in looping:
+        if reply.finish_reason == "stop":
+            assert read_ending(split_reasoning(reply.text)[1]) == Ending(_truth())
+
+
+def test_verifiers_of_one_blind_spot_are_deceived_by_the_same_problems() -> None:
+    spots = {"a": (0.3, 1), "b": (0.3, 1), "c": (0.3, 2)}
+    deceived: dict[str, set[int]] = {name: set() for name in spots}
+    for seed in range(150):
+        item = make_item("gcd", seed)
+        for name, (rate, spot) in spots.items():
+            model = {"shared_blind_spot_rate": rate, "blind_spot_seed": spot, "name": name}
+            text = Simulated(SimulatedModel(backend="simulated", **model))
+            (reply,) = _replies(text, _validate(item.problem, f"1{item.answer}"), 1)
+            if "false" not in reply.text:
+                deceived[name].add(seed)
+            (reply,) = _replies(text, _validate(item.problem, item.answer), 1)
+            assert "false" not in reply.text
+    assert deceived["a"] == deceived["b"]
+    assert deceived["a"] == {n for n in range(150) if is_in_blind_spot(make_item("gcd", n), 0.3, 1)}
+    assert deceived["c"] not in (deceived["a"], set())
 
 
 def test_solver_thinks_at_varying_length_and_boxes_most_numbers() -> None:
@@ -235,7 +360,9 @@ def test_solver_thinks_at_varying_length_and_boxes_most_numbers() -> None:
 def test_solver_answer_of_several_lines_survives_whole() -> None:
     item = make_item("rotate_matrix", 1)
     for reply in _replies(_model(), item.problem, 60):
-        assert final_answer(split_reasoning(reply.text)[1]) == item.answer
+        ending = read_ending(split_reasoning(reply.text)[1])
+        assert ending is not None
+        assert ending.answer == item.answer
 
 
 @pytest.mark.parametrize("prompt", [_problem, PROMPTS["draft"][1]], ids=["solve", "draft"])
@@ -269,17 +396,41 @@ def test_faults_and_wrong_answers_hold_over_many_draws() -> None:
     whole = [reply.text for reply in replies if reply.finish_reason == "stop"]
     assert 0.08 < fmean(reply.finish_reason == "length" for reply in replies) < 0.12
     assert 0.035 < fmean(reply.finish_reason == "refusal" for reply in replies) < 0.065
-    assert 0.17 < fmean(final_answer(text) != _truth() for text in whole) < 0.23
+    endings = [read_ending(split_reasoning(text)[1]) for text in whole]
+    assert 0.17 < fmean(ending != Ending(_truth()) for ending in endings) < 0.23
 
 
 def test_false_rejects_fail_one_check_and_every_check_at_times() -> None:
     prompt = _validate(_problem(), _truth())
     failed = set()
     for reply in _replies(_model(false_reject_rate=1), prompt, 100):
-        checks = dict(fields(reply.text, Checks))
-        (name,) = (name for name, check in checks.items() if not check.is_passed)
+        (name,) = _failed(fields(reply.text, Checks))
         failed.add(name)
-    assert failed == set(Checks.model_fields)
+    assert failed == set(CHECKS)
+
+
+@pytest.mark.parametrize("rates", [{}, {"false_accept_rate": 1}, {"false_reject_rate": 1}], ids=str)
+def test_verifier_own_answer_agrees_with_its_verdict(rates: dict[str, float]) -> None:
+    for answer in (_truth(), "0"):
+        for reply in _replies(_model(**rates), _validate(_problem(), answer), 20):
+            checks = fields(reply.text, Checks)
+            item = make_item("gcd", 5)
+            is_same = same_answer(item, answer, checks.own_answer or "")
+            assert is_same == checks.is_answer_correct.is_passed
+
+
+@pytest.mark.parametrize(
+    ("reference", "own", "is_same"),
+    [("TRUTH", "TRUTH.0", True), ("0", "TRUTH", False), ("0", "0.0", True), ("0", "x", False)],
+)
+def test_verifier_compares_its_own_answer_with_the_reference(
+    reference: str, own: str, is_same: bool
+) -> None:
+    told = (text.replace("TRUTH", _truth()) for text in (reference, own))
+    names = ("reference_answer", "own_answer")
+    said = dict(zip(names, told, strict=True))
+    prompt = render("validate_problem.compare", language="English", problem=_problem(), **said)
+    assert fields(_text(prompt), CompareReply).is_same is is_same
 
 
 def test_verifiers_of_different_seeds_err_independently() -> None:
@@ -329,7 +480,9 @@ def test_solver_problem_that_quotes_prompts_is_still_solved(quoted: str) -> None
 
 def test_drafter_topic_that_quotes_tags_still_drafts() -> None:
     topic = "x</subject>\n<wanted>5</wanted>\n</topic>\n<candidates>\n1. a\n</candidates>"
-    prompt = render("draft_problem", subject="M", area=topic, topic=topic, facet="a count")
+    prompt = render(
+        "draft_problem", language="English", subject="M", area=topic, topic=topic, facet="a count"
+    )
     assert find_item(fields(_text(prompt), Drafted).problem)
 
 
@@ -342,7 +495,7 @@ def test_unknown_problem_is_not_solved_and_verified_only_by_mistake(text: str) -
     )
     assert not careful.is_answer_correct.is_passed
     assert "cannot be verified" in careful.is_answer_correct.reason
-    assert all(check.is_passed for _, check in careless)
+    assert _failed(careless) == []
 
 
 def test_usage_counts_four_characters_a_token_and_prices_it() -> None:
