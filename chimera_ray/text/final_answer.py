@@ -121,7 +121,8 @@ def _bare(text: str) -> str:
         command = _COMMAND.match(text)
         if command and _closing(text, command.end()) == len(text) - 1:
             text = text[command.end() : -1].strip()
-        text = text.removeprefix("** ").removesuffix("**" if text.count("**") == 1 else "\0")
+        if text.count("**") == 1:
+            text = text.removeprefix("** ").removesuffix("**")
         if len(text) > 1 and text[-1] in ".。" and not text.endswith(".."):
             text = text[:-1].rstrip()
         if text == before:

@@ -461,40 +461,11 @@ def test_final_answer_that_is_followed_by_another_is_open(statement: str) -> Non
 
 _PIECES = st.sampled_from(
     [
-        *_STATEMENTS,
-        *_RETRACTIONS,
-        "\\boxed{",
-        "\\boxed",
-        "{",
-        "}",
-        "$",
-        "$$",
-        "**",
-        "`",
-        "```\n",
-        "\n",
-        "(a) ",
-        "(b) ",
-        "Answer:",
-        "the answer is ",
-        "Final Answer\n",
-        "<answer>",
-        "</answer>",
-        "or ",
-        "\\[",
-        "\\]",
-        "\\",
-        "5",
-        "if ",
-        "x = ",
-        "答案：",
-        " ",
-        ". ",
-        "\u2028",
-        "\x00",
-        "�",
+        *_STATEMENTS, *_RETRACTIONS, "the answer is ", "Final Answer\n", "Answer:", "答案：", "if ",
+        r"\boxed{", r"\boxed", r"\[", r"\]", "\\", "{", "}", "$", "$$", "**", "`", "```\n", "x = ",
+        "<answer>", "</answer>", "(a) ", "(b) ", " or ", "5", " ", "\n", ". ", "\x00", chr(0xD800),
     ]
-)
+)  # fmt: skip
 
 
 @given(st.lists(_PIECES, max_size=12).map("".join))
@@ -503,10 +474,10 @@ def test_final_answer_any_text_gives_a_part_of_it_or_none(text: str) -> None:
     assert answer is None or (answer.strip() == answer and answer and answer in text)
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\\{}$*`?. \u3002"), min_size=1))
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\\{}$*`?."), min_size=1))
 def test_final_answer_boxed_alone_is_found(inner: str) -> None:
-    answer = final_answer(f"\\boxed{{{inner}}}")
-    assert answer is None or answer == inner.strip()
+    answer, doubt = read_final_answer(f"\\boxed{{{inner}}}")
+    assert answer == inner.strip().rstrip("。").rstrip() or doubt in ("no_answer", "alternatives")
 
 
 @given(
