@@ -26,6 +26,7 @@ from chimera_ray.backends.simulated_endings import (
 )
 from chimera_ray.backends.simulated_prompts import (
     Ask,
+    Compare,
     Confirm,
     Draft,
     Expand,
@@ -79,6 +80,7 @@ _FAILED = {
     "is_verifiable": "More than one answer could be defended.",
     "is_answer_correct": "My own solution arrives at another answer.",
 }
+_SAME = "Both answers say the same of the problem."
 _UNVERIFIED = "I do not know this problem, so the answer cannot be verified."
 
 _key = lru_cache(maxsize=4096)(topic_key)
@@ -95,6 +97,8 @@ def compose(ask: Ask, rng: Random, config: SimulatedModel) -> Said:
             return _draft(ask, rng, config)
         case Validate():
             return _validate(ask, rng, config)
+        case Compare():
+            return _compare(ask)
         case Label():
             return _label(ask, rng, config)
         case Solve():
@@ -149,20 +153,42 @@ def _draft(ask: Draft, rng: Random, config: SimulatedModel) -> Said:
 
 
 def _validate(ask: Validate, rng: Random, config: SimulatedModel) -> Said:
-    failed: dict[str, str] = {}
     item = find_item(ask.problem)
+    failed: tuple[str, ...] = ()
     if item is None or not is_true_answer(item, ask.answer):
         is_deceived = rng.random() < config.false_accept_rate or _is_blind_to(item, config)
-        if not is_deceived:
-            why = _UNVERIFIED if item is None else _FAILED["is_answer_correct"]
-            failed["is_answer_correct"] = why
+        failed = () if is_deceived else ("is_answer_correct",)
     elif rng.random() < config.false_reject_rate:
-        name = rng.choice(CHECKS)
-        failed[name] = _FAILED[name]
-    return {
-        name: {"is_passed": name not in failed, "reason": failed.get(name, _PASSED[name])}
+        failed = (rng.choice(CHECKS),)
+    passed = {name: name not in failed for name in CHECKS}
+    checks = {
+        name: {"reason": _reason(name, passed[name], item), "is_passed": passed[name]}
         for name in CHECKS
     }
+    decided = checks.pop("is_answer_correct")
+    own = _own_answer(ask, item, rng, passed["is_answer_correct"])
+    return {**checks, "own_answer": own, "is_answer_correct": decided}
+
+
+def _reason(check: str, is_passed: bool, item: Item | None) -> str:
+    is_unknown = item is None and check == "is_answer_correct" and not is_passed
+    return _UNVERIFIED if is_unknown else (_PASSED if is_passed else _FAILED)[check]
+
+
+def _own_answer(ask: Validate, item: Item | None, rng: Random, is_passed: bool) -> str | None:
+    """What a verifier found itself: if it is not deceived, the truth."""
+    if item is None:
+        return ask.answer if is_passed else None
+    if is_passed != is_true_answer(item, ask.answer):
+        return ask.answer if is_passed else wrong_answer(item, rng.getrandbits(32))
+    return variant_of(item, rng)
+
+
+def _compare(ask: Compare) -> Said:
+    """Whether two answers say the same, as far as the world knows."""
+    is_same = same_answer(find_item(ask.problem), ask.reference_answer, ask.own_answer)
+    differs = "The two answers differ in what they say of the problem."
+    return {"comparison": _SAME if is_same else differs, "is_same": is_same}
 
 
 def _is_blind_to(item: Item | None, config: SimulatedModel) -> bool:
@@ -179,7 +205,7 @@ def _label(ask: Label, rng: Random, config: SimulatedModel) -> Said:
     )
     error_rate = config.false_reject_rate if is_equal else config.false_accept_rate
     is_correct = answer is not None and is_equal != (rng.random() < error_rate)
-    comparison = "The two answers say the same."
+    comparison = _SAME
     if not is_correct:
         comparison = "The extracted answer differs from the reference answer."
     return {

@@ -210,7 +210,7 @@ def test_audit_of_labels_by_form_adds_up_to_all_of_them(tmp_path: Path) -> None:
     _tell(run, [TOLD[n % len(TOLD)] for n in range(num_labels)])
     audit = _audit(run)
     found = {measure.name: measure for measure in audit.measures}
-    assert {form.form for form in audit.forms} >= {"unit", "choice"}
+    assert len(audit.forms) >= 4
     assert sum(form.labels for form in audit.forms) == num_labels
     for name, sums in (
         (BY_RULE, [form.wrong_by_rule for form in audit.forms]),
