@@ -297,7 +297,7 @@ def test_solver_retracts_an_answer_and_ends_with_the_one_that_it_would_have_give
 
 def test_grader_reads_what_the_solver_ends_with() -> None:
     rates = {"retraction_rate": 0.3, "alternatives_rate": 0.2, "no_answer_rate": 0.2}
-    item, labels = make_item("quantities", 7), set()
+    item, labels = make_item("quantities", 5), set()
     replies = _replies(_model(**rates, wrong_answer_rate=0.5), item.problem, 200)
     for final_part in (split_reasoning(reply.text)[1] for reply in replies):
         ending = read_ending(final_part)
@@ -310,7 +310,7 @@ def test_grader_reads_what_the_solver_ends_with() -> None:
 
 
 def test_grader_compares_with_a_wrong_reference_in_another_spelling() -> None:
-    item = make_item("quantities", 7)
+    item = make_item("quantities", 5)
     one, other = item.values[1][0], item.values[1][-1]
     assert one != other
     said = fields(_text(_label(item.problem, one, f"\\boxed{{{other}}}")), Comparison)
