@@ -9,10 +9,10 @@ otherwise.
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ DOWN_S = 10.0
 
 @contextmanager
 def serving(python: Path = PYTHON) -> Iterator[str]:
-    """The server's interpreter → the base URL of a server that answers, for as long as the block."""
+    """The server's interpreter → the base URL of a server that answers until the block's end."""
     if not python.exists():
         sys.exit(f"{python} is missing: `make demo-real` sets it up")
     server = subprocess.Popen(
@@ -85,8 +85,7 @@ def run_demo(output_dir: Path, more: Sequence[str]) -> int:
     """An output folder and further overrides → the exit code, with what happened printed."""
     with serving() as url:
         words = words_of(output_dir, url, *more)
-        job = [sys.executable, str(ROOT / "jobs/build_dataset.py"), *words]
-        code = subprocess.run(job, check=False).returncode
+        code = _end_of([sys.executable, str(ROOT / "jobs/build_dataset.py"), *words])
     manifest = manifest_of(words)
     if manifest is None:
         return code or 1
@@ -104,6 +103,17 @@ def run_demo(output_dir: Path, more: Sequence[str]) -> int:
     return 0 if is_done else code or 1
 
 
+def _end_of(command: Sequence[str]) -> int:
+    """A command → its exit code; it gets every interrupt, and ends by itself."""
+    job = subprocess.Popen(command)
+    signal.signal(signal.SIGTERM, lambda *_: job.send_signal(signal.SIGINT))
+    while True:
+        try:
+            return job.wait()
+        except KeyboardInterrupt:  # Ctrl-C reaches the job, too
+            continue
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -111,7 +121,4 @@ if __name__ == "__main__":
     parser.add_argument("output_dir", type=Path)
     parser.add_argument("overrides", nargs="*", help="e.g. models.drafter.structured_output=none")
     args = parser.parse_args()
-    try:
-        sys.exit(run_demo(args.output_dir, args.overrides))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(run_demo(args.output_dir, args.overrides))
