@@ -7,7 +7,7 @@
        frontier               what is done and to do  graph      a recipe, judged
     2  stage, stages/ | backends/ | ledger/           three siblings that never import one another
     1  prompts/  text/  metrics/  benchmarks          pure functions of text and numbers
-    0  schemas  llm  config  errors                   nouns
+    0  schemas  call_log  llm  config  errors                   nouns
 
 Imports point down only. Ray lives in `runners/ray_data.py`, Hydra in `jobs/`.
 """

@@ -6,10 +6,10 @@ Read from the ledger alone, so that it says the same while a run goes on, after 
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow.compute as pc
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, OPEN, REJECTED, SET_ASIDE
@@ -46,7 +46,8 @@ class RoleAccount(BaseModel):
     reasoning_tokens: int = 0
     is_usage_estimated: int = 0
     """how many of the calls"""
-    cost_usd: float = 0.0
+    cost_usd: Annotated[float, AfterValidator(lambda usd: round(usd, 9))] = 0.0
+    """to the billionth, so that it does not show in which order the calls were summed"""
 
     @property
     def tokens(self) -> int:

@@ -31,6 +31,8 @@ class Recipe(Strict):
     """What is made: the subjects, the stages in their order, the stages' parameters."""
 
     name: Name
+    language: Annotated[str, Field(min_length=1, max_length=60)] = "English"
+    """what the data are written in; a recipe hands it to the stages whose prompts name it"""
     subjects: Annotated[tuple[SubjectConfig, ...], Field(min_length=1)]
     stages: Annotated[tuple[str, ...], Field(min_length=1)]
     params: Mapping[str, Mapping[str, Any]] = {}

@@ -6,10 +6,11 @@ work that is being done, from which sampling seeds derive.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from chimera_ray.call_log import CallLog
 from chimera_ray.errors import (
     ParseError,
     ProviderError,
@@ -103,58 +104,6 @@ class Model(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class CallLog:
-    """The calls of one piece of work: those made now, and those that an earlier try paid for."""
-
-    work_id: str
-    earlier: Sequence[Call] = ()
-    calls: list[Call] = field(default_factory=list)
-    on_call: Callable[[], None] = lambda: None
-    """told of each call that was made, replayed ones aside"""
-    is_cut_final: bool = True
-    """a reply that was cut in its second chance too is not asked for anew"""
-
-    def take_earlier(self, role: str, prompt_id: str) -> Call | None:
-        """The reply already paid for, if there is one."""
-        nth = sum(
-            c.status == "ok" for c in self.calls if (c.role, c.prompt_id) == (role, prompt_id)
-        )
-        same = [c for c in self.earlier if (c.role, c.prompt_id) == (role, prompt_id)]
-        usable = [call for call in same if call.status == "ok"]
-        return usable[nth] if nth < len(usable) else None
-
-    def next_seed(self, role: str, prompt_id: str) -> int:
-        """A question → the seed of its next call: by how many were made of it, in any try."""
-        return self._seed(role, prompt_id, len(self._known(role, prompt_id)))
-
-    def cut(self, role: str, prompt_id: str) -> tuple[Call, ...]:
-        """A question → its last call that was cut at its limit, and that one's second chance.
-
-        Shapes:
-            none; one, whose second chance is due; or two, both of them cut.
-        """
-        known = self._known(role, prompt_id)
-        # A record lists the calls of its own try before the older ones; the seeds tell their age.
-        age = {self._seed(role, prompt_id, num): num for num in range(len(known))}
-        pair: tuple[Call, ...] = ()
-        for call in sorted(known.values(), key=lambda call: age.get(call.seed, -1)):
-            if call.status == "truncated" and len(pair) == 1:
-                pair = (*pair, call)
-            elif call.status == "truncated":
-                pair = (call,) if call.finish_reason == "length" else ()
-            elif call.status == "ok":
-                pair = ()
-        return pair
-
-    def _known(self, role: str, prompt_id: str) -> dict[int, Call]:
-        both = (*self.earlier, *self.calls)
-        return {c.seed: c for c in both if (c.role, c.prompt_id) == (role, prompt_id)}
-
-    def _seed(self, role: str, prompt_id: str, num_tries: int) -> int:
-        return int(digest("seed", self.work_id, role, prompt_id, str(num_tries))[:8], 16) >> 1
-
-
 @dataclass(frozen=True, slots=True)
 class BoundModel:
     """A model in its role for one row: the only thing that a stage can ask."""
@@ -223,6 +172,20 @@ async def ask(
     )
 
 
+def withdraw(bound: BoundModel, prompt: str, why: str) -> None:
+    """A prompt whose reply proved unusable later on → that reply used up: it will be asked anew.
+
+    For what a reply's own text cannot tell, as where another reply contradicts it.
+    """
+    prompt_id = prompt_id_of((Message("user", prompt),))
+    calls = bound.log.calls
+    for place in range(len(calls) - 1, -1, -1):
+        call = calls[place]
+        if (call.role, call.prompt_id, call.status) == (bound.role, prompt_id, "ok"):
+            calls[place] = call._replace(status="unparsable", error=why)
+            return
+
+
 def whole(reply: Reply) -> Reply:
     """Reply → the same, if it came to its end.
 
@@ -250,11 +213,19 @@ async def ask_each(
     Shapes:
         one value per role, in the roles' order.
     """
-    asked = (ask(model, prompt, parse, schema) for model in models.values())
+    return await gather_all(*(ask(model, prompt, parse, schema) for model in models.values()))
+
+
+async def gather_all(*asked: Coroutine[Any, Any, T]) -> tuple[T, ...]:
+    """Calls → their values, in order; every one is awaited, also when another fails.
+
+    Raises:
+        the first error that is wrong with more than this row, else the first `RowError`.
+    """
     values = await asyncio.gather(*asked, return_exceptions=True)
     raised = [value for value in values if isinstance(value, BaseException)]
     for exc in sorted(raised, key=lambda exc: isinstance(exc, RowError)):
-        raise exc  # what is wrong with more than this row comes first
+        raise exc
     return tuple(value for value in values if not isinstance(value, BaseException))
 
 

@@ -30,7 +30,12 @@ SHARD_ROWS = 5_000
 CHUNK_ROWS = 2_000
 """examples in memory at once; fewer mean more passes over the ledger's parts"""
 _CARD = Path(__file__).parent / "card.md.jinja"
-CHECK = pa.struct([("is_passed", pa.bool_()), ("reason", pa.large_string())])
+_LANGUAGE_CODES = {
+    **{"English": "en", "German": "de", "French": "fr", "Spanish": "es", "Italian": "it"},
+    **{"Portuguese": "pt", "Dutch": "nl", "Polish": "pl", "Russian": "ru", "Turkish": "tr"},
+    **{"Arabic": "ar", "Hindi": "hi", "Chinese": "zh", "Japanese": "ja", "Korean": "ko"},
+}
+CHECK = pa.struct([("reason", pa.large_string()), ("is_passed", pa.bool_())])
 VERDICT = pa.struct(
     [
         ("verifier", pa.string()),
@@ -38,6 +43,9 @@ VERDICT = pa.struct(
         ("is_clear", CHECK),
         ("is_verifiable", CHECK),
         ("is_answer_correct", CHECK),
+        ("own_answer", pa.large_string()),
+        ("is_backed", pa.bool_()),
+        ("backed_by", pa.string()),
     ]
 )
 GRADER = pa.struct(
@@ -258,7 +266,7 @@ def _card(config: Config, graph: Graph, account: Account, published: Published) 
     )
     header = {
         "pretty_name": graph.run_name,
-        "language": ["en"],
+        **({"language": [code]} if (code := _LANGUAGE_CODES.get(config.recipe.language)) else {}),
         "task_categories": ["text-generation", "question-answering"],
         "tags": ["synthetic", "reasoning", "chain-of-thought", "chimera-ray"],
         "size_categories": [_size_category(published.examples)],

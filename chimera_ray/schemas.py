@@ -16,6 +16,10 @@ FinishReason = Literal["stop", "length", "refusal", "repetition", "abort"]
 CallStatus = Literal["ok", "unparsable", "refused", "truncated", "error"]
 
 
+MAX_TRAJECTORY_CHARS = 2_000_000
+"""of a trajectory's thinking and final part together; the longest that vLLM can write has fewer"""
+
+
 class Row(BaseModel):
     """Anything that a stage takes or gives."""
 
@@ -87,10 +91,10 @@ class Problem(Draft):
 
 
 class Check(Row):
-    """One of a verifier's four checks."""
+    """One of a verifier's four checks; why comes before what, so that it is written first."""
 
-    is_passed: bool
     reason: str
+    is_passed: bool
 
 
 class Verdict(Row):
@@ -105,16 +109,24 @@ class Verdict(Row):
     is_verifiable: Check
     """exactly one objectively verifiable answer"""
     is_answer_correct: Check
+    own_answer: str | None = None
+    """the answer that the verifier found itself; None: it found none, or was not asked for it (as
+    before 0.4.0)"""
+    is_backed: bool | None = None
+    """whether that answer is the reference answer; None: not compared, as where a check failed"""
+    backed_by: str | None = None
+    """the rule that found the two equal, or "comparison": the verifier was shown both"""
 
     @property
     def is_valid(self) -> bool:
-        """Whether all four checks passed."""
+        """Whether all four checks passed, and its own answer is no other one."""
         return not self.failed_checks
 
     @property
     def failed_checks(self) -> tuple[str, ...]:
-        """The names of the checks that did not pass, in their order."""
-        return tuple(name for name in CHECKS if not getattr(self, name).is_passed)
+        """The names of the checks that did not pass, in their order; own_answer if it differs."""
+        failed = tuple(name for name in CHECKS if not getattr(self, name).is_passed)
+        return (*failed, "own_answer") if self.is_backed is False else failed
 
 
 CHECKS = ("is_on_topic", "is_clear", "is_verifiable", "is_answer_correct")
@@ -140,8 +152,8 @@ class Rollout(Row):
 class Trajectory(Rollout):
     """The solver's full response, split into its thinking and its final part."""
 
-    reasoning: str
-    final_part: str
+    reasoning: str = Field(max_length=MAX_TRAJECTORY_CHARS)
+    final_part: str = Field(max_length=MAX_TRAJECTORY_CHARS)
     finish_reason: FinishReason
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from chimera_ray.llm import BoundModel
 from chimera_ray.schemas import Row
@@ -41,6 +41,13 @@ class AskingParams(Params):
     retry_truncated: bool = False
     """what becomes of a row whose reply was cut at the token limit. False: rejected for good, as
     asking again costs the same again; True: failed, and the next run asks again"""
+
+
+class PromptParams(AskingParams):
+    """Parameters of a stage whose prompt says more than the bare problem."""
+
+    language: str = Field(default="English", min_length=1, max_length=60)
+    """what the data are written in, as the prompt names it"""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,12 @@ from chimera_ray.runners.journal import StoredJournal
 
 T = TypeVar("T")
 PROMPT = render(
-    "draft_problem", subject="Mathematics", area="Algebra", topic="Groups", facet="a count"
+    "draft_problem",
+    language="English",
+    subject="Mathematics",
+    area="Algebra",
+    topic="Groups",
+    facet="a count",
 )
 BATCH = {"gather_s": 0.03, "poll_s": 0.01}
 RETRY = {"first_wait_s": 0.01, "max_wait_s": 0.02, "deadline_s": 20.0, "unreachable_s": 5.0}

@@ -59,7 +59,7 @@ def _followed_by_another(said: Mapping[str, Any]) -> str:
 
 
 def _with_wrong_type(said: Mapping[str, Any]) -> str:
-    return written({**said, next(iter(said)): 3.5})
+    return written({**said, next(iter(said)): [3.5]})
 
 
 def _with_missing_field(said: Mapping[str, Any]) -> str:

@@ -51,13 +51,21 @@ class Label(NamedTuple):
     response: str
 
 
+class Compare(NamedTuple):
+    """A verifier's own answer is to be held against the reference answer."""
+
+    problem: str
+    reference_answer: str
+    own_answer: str
+
+
 class Solve(NamedTuple):
     """A bare problem."""
 
     problem: str
 
 
-Ask = Expand | Confirm | Draft | Validate | Label | Solve
+Ask = Expand | Confirm | Draft | Validate | Compare | Label | Solve
 
 _WANTED = re.compile(r"<wanted>([0-9]{1,6})</wanted>\n")
 _NUMBERED = re.compile(r"^([0-9]{1,4})\. (.+)$", re.MULTILINE)
@@ -70,7 +78,7 @@ def read_prompt(text: str) -> Ask:
         return Solve(text)
     ask: Ask | None = None
     if fields.startswith("problem>\n"):
-        ask = _label(fields)
+        ask = _compare(fields) or _label(fields)
     elif fields.startswith("topic>"):
         ask = _validate(fields)
     elif fields.startswith("subject>"):
@@ -110,6 +118,14 @@ def _validate(fields: str) -> Validate | None:
     problem, rest = _split_last(rest, "\n</problem>\n<answer>\n")
     answer, end = _split_last(rest, "\n</answer>\n")
     return Validate(problem, answer) if end else None
+
+
+def _compare(fields: str) -> Compare | None:
+    # The problem's own closing tags are fenced, so that the first border is the prompt's.
+    problem, rest = _split(fields.removeprefix("problem>\n"), "\n</problem>\n<reference_answer>\n")
+    reference, rest = _split(rest, "\n</reference_answer>\n<own_answer>\n")
+    own, end = _split_last(rest, "\n</own_answer>\n")
+    return Compare(problem, reference, own) if end else None
 
 
 def _label(fields: str) -> Label | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from chimera_ray.backends.simulated_prompts import (
     Ask,
+    Compare,
     Confirm,
     Draft,
     Expand,
@@ -66,6 +67,7 @@ _FAILED = {
     "is_verifiable": "More than one answer could be defended.",
     "is_answer_correct": "My own solution arrives at another answer.",
 }
+_SAME = "Both answers say the same of the problem."
 _UNVERIFIED = "I do not know this problem, so the answer cannot be verified."
 
 _key = lru_cache(maxsize=4096)(topic_key)
@@ -82,6 +84,8 @@ def compose(ask: Ask, rng: Random, config: SimulatedModel) -> Said:
             return _draft(ask, rng, config)
         case Validate():
             return _validate(ask, rng, config)
+        case Compare():
+            return _compare(ask)
         case Label():
             return _label(ask, rng, config)
         case Solve():
@@ -138,17 +142,40 @@ def _draft(ask: Draft, rng: Random, config: SimulatedModel) -> Said:
 def _validate(ask: Validate, rng: Random, config: SimulatedModel) -> Said:
     failed: dict[str, str] = {}
     item = find_item(ask.problem)
+    own = ask.answer if item is None else item.answer
     if item is None or not is_true_answer(item, ask.answer):
         if rng.random() >= config.false_accept_rate:
             why = _UNVERIFIED if item is None else _FAILED["is_answer_correct"]
             failed["is_answer_correct"] = why
+        else:
+            own = ask.answer
     elif rng.random() < config.false_reject_rate:
         name = rng.choice(CHECKS)
         failed[name] = _FAILED[name]
-    return {
-        name: {"is_passed": name not in failed, "reason": failed.get(name, _PASSED[name])}
+        if name == "is_answer_correct":
+            own = wrong_answer(item, rng.getrandbits(32))
+    checks = {
+        name: {"reason": failed.get(name, _PASSED[name]), "is_passed": name not in failed}
         for name in CHECKS
     }
+    before, (decided, check) = CHECKS[:-1], (CHECKS[-1], checks[CHECKS[-1]])
+    return {name: checks[name] for name in before} | {
+        "own_answer": None if item is None and failed else own,
+        decided: check,
+    }
+
+
+def _compare(ask: Compare) -> Said:
+    """Whether two answers say the same, as far as the world knows: both are true, or equal."""
+    item = find_item(ask.problem)
+    both = [
+        item is not None and is_true_answer(item, answer)
+        for answer in (ask.reference_answer, ask.own_answer)
+    ]
+    reference = Item("", 0, "", ask.reference_answer, ())
+    is_same = all(both) or (not any(both) and is_true_answer(reference, ask.own_answer))
+    differs = "The two answers differ in what they say of the problem."
+    return {"comparison": _SAME if is_same else differs, "is_same": is_same}
 
 
 def _label(ask: Label, rng: Random, config: SimulatedModel) -> Said:
@@ -159,7 +186,7 @@ def _label(ask: Label, rng: Random, config: SimulatedModel) -> Said:
     is_equal = answer is not None and is_true_answer(reference, answer)
     error_rate = config.false_reject_rate if is_equal else config.false_accept_rate
     is_correct = answer is not None and is_equal != (rng.random() < error_rate)
-    comparison = "The two answers say the same."
+    comparison = _SAME
     if not is_correct:
         comparison = "The extracted answer differs from the reference answer."
     return {

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from chimera_ray.call_log import CallLog
 from chimera_ray.errors import RowError, TruncatedError
 from chimera_ray.graph import Node
-from chimera_ray.llm import BoundModel, CallLog, Model
+from chimera_ray.llm import BoundModel, Model
 from chimera_ray.schemas import Call, Outcome, Output, Record, Row, row_id, work_id
 from chimera_ray.stage import AskingParams, Params, Reject, Stage
 

@@ -7,13 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chimera_ray.errors import ParseError
 from chimera_ray.llm import ReplySchema, ask
-from chimera_ray.prompts import render
+from chimera_ray.prompts import render, repeats_prompt
 from chimera_ray.schemas import NominatedTopic, Topic
-from chimera_ray.stage import AskingParams, Models, Reject, stage
+from chimera_ray.stage import Models, PromptParams, Reject, stage
 from chimera_ray.text.json_reply import fields
+from chimera_ray.text.placeholders import is_placeholder
 
 
-class ConfirmTopicParams(AskingParams):
+class ConfirmTopicParams(PromptParams):
     """Nothing else to set: `nominate_topics` says who is asked about."""
 
 
@@ -29,7 +30,9 @@ class Sameness(BaseModel):
 SCHEMA = ReplySchema("confirm_topic", Sameness.model_json_schema())
 
 
-@stage(takes=NominatedTopic, gives=Topic, params=ConfirmTopicParams, roles=("expander",))
+@stage(
+    takes=NominatedTopic, gives=Topic, params=ConfirmTopicParams, roles=("expander",), revision=2
+)
 async def confirm_topic(
     row: NominatedTopic, models: Models, params: ConfirmTopicParams
 ) -> AsyncIterator[Topic | Reject]:
@@ -45,7 +48,11 @@ async def confirm_topic(
         yield topic
         return
     prompt = render(
-        "confirm_topic", subject=row.subject, topic=row.topic, candidates=row.candidates
+        "confirm_topic",
+        language=params.language,
+        subject=row.subject,
+        topic=row.topic,
+        candidates=row.candidates,
     )
     parse = partial(_parse, num_candidates=len(row.candidates))
     verdict = await ask(models["expander"], prompt, parse, SCHEMA)
@@ -58,6 +65,8 @@ async def confirm_topic(
 
 def _parse(text: str, num_candidates: int) -> Sameness:
     verdict = fields(text, Sameness)
+    if is_placeholder(verdict.reason) or repeats_prompt("confirm_topic", verdict.reason):
+        raise ParseError("reason says nothing of its own")
     if verdict.same_as is not None and verdict.same_as > num_candidates:
         raise ParseError(f"same_as is {verdict.same_as}, of {num_candidates} candidates")
     return verdict

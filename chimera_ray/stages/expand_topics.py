@@ -1,19 +1,20 @@
 """Module E of the paper: a broad subject into the topics that problems are drafted for."""
 
 from collections.abc import AsyncIterator
-from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chimera_ray.errors import ParseError
 from chimera_ray.llm import ReplySchema, ask
 from chimera_ray.metrics.topic_key import topic_key
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Subject, Topic
-from chimera_ray.stage import AskingParams, Models, Reject, stage
+from chimera_ray.stage import Models, PromptParams, Reject, stage
 from chimera_ray.text.json_reply import fields
+from chimera_ray.text.placeholders import is_placeholder_name
 
 
-class ExpandTopicsParams(AskingParams):
+class ExpandTopicsParams(PromptParams):
     """How a subject is expanded."""
 
     max_rounds: int = Field(default=1, ge=1)
@@ -40,7 +41,7 @@ class Areas(BaseModel):
 SCHEMA = ReplySchema("expand_topics", Areas.model_json_schema())
 
 
-@stage(takes=Subject, gives=Topic, params=ExpandTopicsParams, roles=("expander",))
+@stage(takes=Subject, gives=Topic, params=ExpandTopicsParams, roles=("expander",), revision=2)
 async def expand_topics(
     row: Subject, models: Models, params: ExpandTopicsParams
 ) -> AsyncIterator[Topic | Reject]:
@@ -61,8 +62,14 @@ async def expand_topics(
     num_given = 0
     for _ in range(params.max_rounds):
         wanted = min(params.topics_per_round, row.target_topics - len(keys))
-        prompt = render("expand_topics", subject=row.subject, wanted=wanted, known=known)
-        reply = await ask(models["expander"], prompt, partial(fields, shape=Areas), SCHEMA)
+        prompt = render(
+            "expand_topics",
+            language=params.language,
+            subject=row.subject,
+            wanted=wanted,
+            known=known,
+        )
+        reply = await ask(models["expander"], prompt, _parse, SCHEMA)
         num_known = len(keys)
         for area, topic in _names(reply):
             if len(keys) == row.target_topics:
@@ -81,6 +88,15 @@ async def expand_topics(
             break
     if not num_given:
         yield Reject("no_topics")
+
+
+def _parse(text: str) -> Areas:
+    """Reply → its areas, if no name in it is a placeholder."""
+    reply = fields(text, Areas)
+    names = (name for area in reply.areas for name in (area.area, *area.topics))
+    if any(is_placeholder_name(name) for name in names if name.strip()):
+        raise ParseError("the names of areas or topics are placeholders")
+    return reply
 
 
 def _names(reply: Areas) -> list[tuple[str, str]]:

@@ -1,22 +1,23 @@
 """Module C of the paper: is the trajectory's answer the reference answer?"""
 
 from collections.abc import AsyncIterator
-from functools import partial
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, StrictBool, model_validator
 
+from chimera_ray.errors import ParseError
 from chimera_ray.llm import ReplySchema, ask
 from chimera_ray.metrics.answer_match import match_answer
-from chimera_ray.prompts import render
+from chimera_ray.prompts import render, repeats_prompt
 from chimera_ray.schemas import Example, GraderVerdict, Trajectory
-from chimera_ray.stage import AskingParams, Models, Reject, stage
+from chimera_ray.stage import Models, PromptParams, Reject, stage
 from chimera_ray.text.final_answer import final_answer
 from chimera_ray.text.json_reply import fields
+from chimera_ray.text.placeholders import is_placeholder, is_placeholder_answer
+from chimera_ray.text.reasoning import is_blank
+from chimera_ray.text.reply_types import Percent, Text
 
-TAIL_CHARS = 4000
 
-
-class LabelTrajectoryParams(AskingParams):
+class LabelTrajectoryParams(PromptParams):
     """Who may decide."""
 
     use_rules: bool = True
@@ -27,45 +28,55 @@ class Comparison(BaseModel):
     """The reply."""
 
     model_config = ConfigDict(extra="forbid")
-    extracted_answer: str | None
+    extracted_answer: Text | None
     comparison: str
-    is_correct: bool
-    confidence: int = Field(ge=0, le=100)
-
-    @field_validator("extracted_answer")
-    @classmethod
-    def _no_answer_is_none(cls, answer: str | None) -> str | None:
-        said = (answer or "").strip()
-        return None if said.casefold() in {"", "none", "null", "n/a"} else said
+    is_correct: StrictBool
+    confidence: Percent
 
     @model_validator(mode="after")
-    def _nothing_is_not_correct(self) -> "Comparison":
-        if self.is_correct and self.extracted_answer is None:
+    def _correct_is_an_answer(self) -> "Comparison":
+        if self.is_correct and not self.answer:
             raise ValueError("is_correct is true, but no answer was extracted")
         return self
+
+    @property
+    def answer(self) -> str | None:
+        """The extracted answer; None if a placeholder stands for none.
+
+        "None" is one, unless it is called correct: to the question how many, it is an answer.
+        """
+        said = (self.extracted_answer or "").strip()
+        is_none = said.casefold() == "none" and not self.is_correct
+        return None if is_none or is_placeholder_answer(said) else said
 
 
 SCHEMA = ReplySchema("label_trajectory", Comparison.model_json_schema())
 
 
-@stage(takes=Trajectory, gives=Example, params=LabelTrajectoryParams, roles=("grader",))
+@stage(takes=Trajectory, gives=Example, params=LabelTrajectoryParams, roles=("grader",), revision=2)
 async def label_trajectory(
     row: Trajectory, models: Models, params: LabelTrajectoryParams
 ) -> AsyncIterator[Example | Reject]:
     """Trajectory → the same with its label; the wrong ones are kept.
 
     Guarded rules may accept, never reject; the grader decides all that they leave open. It sees
-    the final part, or the end of the thinking where there is no final part.
+    the final part.
+
+    Rejects:
+        no_final_part: the thinking alone commits to nothing.
 
     Source:
         paper section 2.3, module C, with the four fields of its Table 6. Deviation: the rules.
     """
+    if is_blank(row.final_part):  # as an earlier release could let one pass
+        yield Reject("no_final_part")
+        return
     predicted = final_answer(row.final_part)
     rule = left_open_by = None
     if params.use_rules and predicted is not None:
         match = await match_answer(row.reference_answer, predicted)
         rule, left_open_by = (match.rule, None) if match.is_equal else (None, match.rule)
-    verdict = None if rule else await _graded(row, models)
+    verdict = None if rule else await _graded(row, models, params)
     if verdict is not None and predicted is None:
         predicted = verdict.extracted_answer
     yield Example(
@@ -79,12 +90,21 @@ async def label_trajectory(
     )
 
 
-async def _graded(row: Trajectory, models: Models) -> GraderVerdict:
+async def _graded(row: Trajectory, models: Models, params: LabelTrajectoryParams) -> GraderVerdict:
     prompt = render(
         "label_trajectory",
+        language=params.language,
         problem=row.problem,
         reference_answer=row.reference_answer,
-        response=row.final_part.strip() or row.reasoning[-TAIL_CHARS:],
+        response=row.final_part.strip(),
     )
-    reply = await ask(models["grader"], prompt, partial(fields, shape=Comparison), SCHEMA)
-    return GraderVerdict(**reply.model_dump())
+    reply = await ask(models["grader"], prompt, _parse, SCHEMA)
+    return GraderVerdict(**{**reply.model_dump(), "extracted_answer": reply.answer})
+
+
+def _parse(text: str) -> Comparison:
+    """The grader's reply → its comparison, if it says anything of its own."""
+    reply = fields(text, Comparison)
+    if is_placeholder(reply.comparison) or repeats_prompt("label_trajectory", reply.comparison):
+        raise ParseError("comparison says nothing of its own")
+    return reply

@@ -5,11 +5,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from chimera_ray.llm import complete, whole
+from chimera_ray.errors import ParseError
+from chimera_ray.llm import Reply, complete, whole
 from chimera_ray.prompts import render
-from chimera_ray.schemas import Rollout, Trajectory
+from chimera_ray.schemas import MAX_TRAJECTORY_CHARS, Rollout, Trajectory
 from chimera_ray.stage import AskingParams, Models, Reject, stage
-from chimera_ray.text.reasoning import split_reasoning
+from chimera_ray.text.reasoning import is_blank, split_reasoning
 
 
 class SampleTrajectoryParams(AskingParams):
@@ -30,7 +31,9 @@ class SampleTrajectoryParams(AskingParams):
         )
 
 
-@stage(takes=Rollout, gives=Trajectory, params=SampleTrajectoryParams, roles=("solver",))
+@stage(
+    takes=Rollout, gives=Trajectory, params=SampleTrajectoryParams, roles=("solver",), revision=2
+)
 async def sample_trajectory(
     row: Rollout, models: Models, params: SampleTrajectoryParams
 ) -> AsyncIterator[Trajectory | Reject]:
@@ -39,18 +42,39 @@ async def sample_trajectory(
     Rejects:
         truncated: cut at the token limit, in its second chance too if the recipe gives one, or
             ended for its loops; the text stays in the call.
+        no_final_part: it ended within its thinking, so there is no answer that it commits to.
+        too_long: thinking and final part have over 2,000,000 characters.
 
     Source:
         paper section 2.3, module R: the bare problem in one user turn, no system prompt.
     """
     prompt = render("sample_trajectory", problem=row.problem)
     reply = await complete(
-        models["solver"], prompt, whole, second_chance_tokens=params.second_chance_tokens
+        models["solver"], prompt, _parse, second_chance_tokens=params.second_chance_tokens
     )
+    thinking, final_part = _parts(reply)
+    num_chars = len(thinking) + len(final_part)
+    if num_chars > MAX_TRAJECTORY_CHARS:
+        yield Reject("too_long", f"{num_chars:,} characters")
+    elif is_blank(final_part):
+        yield Reject("no_final_part", f"{len(thinking):,} characters of thinking alone")
+    else:
+        yield Trajectory(
+            **row.model_dump(),
+            reasoning=thinking,
+            final_part=final_part,
+            finish_reason=reply.finish_reason,
+        )
+
+
+def _parse(reply: Reply) -> Reply:
+    """Reply → the same, if it came to its end and says anything."""
+    if all(map(is_blank, _parts(whole(reply)))):
+        raise ParseError("the reply has neither thinking nor a final part")
+    return reply
+
+
+def _parts(reply: Reply) -> tuple[str, str]:
+    """Reply → its thinking and its final part."""
     thinking, final_part = split_reasoning(reply.text)
-    yield Trajectory(
-        **row.model_dump(),
-        reasoning=thinking or "" if reply.reasoning is None else reply.reasoning,
-        final_part=final_part,
-        finish_reason=reply.finish_reason,
-    )
+    return thinking or "" if reply.reasoning is None else reply.reasoning, final_part

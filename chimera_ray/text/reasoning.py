@@ -16,3 +16,8 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
     if start.startswith("<think>"):
         return start.removeprefix("<think>").strip(), ""
     return None, text
+
+
+def is_blank(text: str) -> bool:
+    """Text → whether nobody would see anything of it: white space, controls, zero-width marks."""
+    return not any(char.isprintable() and not char.isspace() for char in text)

@@ -99,8 +99,9 @@ def test_conf_papers_recipe_has_the_papers_subjects_and_models() -> None:
     assert _names(config) == PAPER
     assert len(config.recipe.subjects) == 8
     assert sum(subject.target_topics for subject in config.recipe.subjects) == 1179
-    panel = {"min_accepting_verifiers": 2, "retry_truncated": False}
-    assert build_graph(config).nodes[6].params.model_dump() == panel
+    panel = {"min_accepting_verifiers": 2, "decline_contradicted": False}
+    shared = {"retry_truncated": False, "language": "English"}
+    assert build_graph(config).nodes[6].params.model_dump() == panel | shared
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"stage", "stages"}), frozenset({"backends"}), frozenset({"ledger"})),
     (frozenset({"prompts", "text", "metrics", "benchmarks"}),),
     (
-        frozenset({"schemas", "llm", "config", "model_config", "plan_config", "errors"})
+        frozenset({"schemas", "call_log", "llm", "config", "model_config", "plan_config", "errors"})
         | {"engine_fit", "engine_size"},
     ),
 )

@@ -36,7 +36,14 @@ pytestmark = pytest.mark.process
 
 KEY = "sk-planted-0123456789abcdef"
 MARKER = "XYLOPHONE-MARKER-OF-THE-PROMPT"
-PROMPT = render("draft_problem", subject="Mathematics", area="Algebra", topic=MARKER, facet="")
+PROMPT = render(
+    "draft_problem",
+    language="English",
+    subject="Mathematics",
+    area="Algebra",
+    topic=MARKER,
+    facet="",
+)
 QUICK = {"first_wait_s": 0.01, "max_wait_s": 0.02, "deadline_s": 20.0, "unreachable_s": 20.0}
 Answer = Reply | BaseException
 

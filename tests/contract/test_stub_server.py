@@ -28,7 +28,12 @@ pytestmark = pytest.mark.process
 T = TypeVar("T")
 CONF = Path(__file__).parents[2] / "conf" / "model"
 PROMPT = render(
-    "draft_problem", subject="Mathematics", area="Algebra", topic="Groups", facet="a count"
+    "draft_problem",
+    language="English",
+    subject="Mathematics",
+    area="Algebra",
+    topic="Groups",
+    facet="a count",
 )
 SAID: list[Any] = [{"role": "user", "content": PROMPT}]
 ASKED = {"model": "simulated-drafter", "messages": SAID, "seed": 3}

@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 from fakes import Said, ScriptedModel
 
+from chimera_ray.call_log import CallLog
 from chimera_ray.errors import (
     ParseError,
     ProviderError,
@@ -17,17 +18,7 @@ from chimera_ray.errors import (
     TransientProviderError,
     TruncatedError,
 )
-from chimera_ray.llm import (
-    BoundModel,
-    CallLog,
-    Reply,
-    ReplySchema,
-    Request,
-    ask,
-    ask_each,
-    complete,
-    whole,
-)
+from chimera_ray.llm import BoundModel, Reply, ReplySchema, Request, ask, ask_each, complete, whole
 from chimera_ray.schemas import Call
 
 T = TypeVar("T")

@@ -15,8 +15,9 @@ from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.simulated import Simulated, waiting_s
 from chimera_ray.backends.simulated_world import find_item, is_true_answer, make_item, taxonomy
+from chimera_ray.call_log import CallLog
 from chimera_ray.errors import ConfigError, ParseError, TransientProviderError
-from chimera_ray.llm import BoundModel, CallLog, Message, Reply, Request, Usage
+from chimera_ray.llm import BoundModel, Message, Reply, Request, Usage
 from chimera_ray.metrics.topic_key import topic_key
 from chimera_ray.model_config import (
     Latency,
@@ -27,7 +28,7 @@ from chimera_ray.model_config import (
     VllmModel,
 )
 from chimera_ray.prompts import render
-from chimera_ray.schemas import Draft, Example, Problem, Row, Subject, Topic, Trajectory
+from chimera_ray.schemas import CHECKS, Draft, Example, Problem, Row, Subject, Topic, Trajectory
 from chimera_ray.schemas import Rollout as RolloutRow
 from chimera_ray.stage import AnyStage, Params, Reject
 from chimera_ray.stages.confirm_topic import Sameness
@@ -40,6 +41,7 @@ from chimera_ray.stages.label_trajectory import (
 )
 from chimera_ray.stages.sample_trajectory import sample_trajectory
 from chimera_ray.stages.validate_problem import Checks, validate_problem
+from chimera_ray.stages.validate_problem import Sameness as CompareReply
 from chimera_ray.text.final_answer import final_answer
 from chimera_ray.text.json_reply import fields
 from chimera_ray.text.reasoning import split_reasoning
@@ -49,13 +51,25 @@ NAMES = ("Graph theory", "Theory of groups")
 PROMPTS: dict[str, tuple[type[BaseModel], Callable[[], str]]] = {
     "expand": (
         Areas,
-        partial(render, "expand_topics", subject="Mathematics", wanted=8, known={}),
+        partial(
+            render, "expand_topics", language="English", subject="Mathematics", wanted=8, known={}
+        ),
     ),
     "confirm": (
         Sameness,
-        partial(render, "confirm_topic", subject="M", topic="Group theory", candidates=NAMES),
+        partial(
+            render,
+            "confirm_topic",
+            language="English",
+            subject="M",
+            topic="Group theory",
+            candidates=NAMES,
+        ),
     ),
-    "draft": (Drafted, partial(render, "draft_problem", **TOPIC, facet="a count")),
+    "draft": (
+        Drafted,
+        partial(render, "draft_problem", language="English", **TOPIC, facet="a count"),
+    ),
     "validate": (Checks, lambda: _validate(_problem(), "0")),
     "label": (Comparison, lambda: _label(_problem(), "4", "\\boxed{5}")),
 }
@@ -71,12 +85,27 @@ def _truth(seed: int = 5) -> str:
 
 
 def _validate(problem: str, answer: str) -> str:
-    return render("validate_problem", subject="M", topic="GCDs", problem=problem, answer=answer)
+    return render(
+        "validate_problem",
+        language="English",
+        subject="M",
+        topic="GCDs",
+        problem=problem,
+        answer=answer,
+    )
+
+
+def _failed(reply: Checks) -> list[str]:
+    return [name for name in CHECKS if not getattr(reply, name).is_passed]
 
 
 def _label(problem: str, reference: str, response: str) -> str:
     return render(
-        "label_trajectory", problem=problem, reference_answer=reference, response=response
+        "label_trajectory",
+        language="English",
+        problem=problem,
+        reference_answer=reference,
+        response=response,
     )
 
 
@@ -186,12 +215,14 @@ def test_expander_respells_some_topics_within_what_is_wanted() -> None:
 
 @pytest.mark.parametrize(("topic", "same_as"), [("Group theory", 2), ("Ring theory", None)])
 def test_confirm_names_the_candidate_with_an_equal_key(topic: str, same_as: int | None) -> None:
-    prompt = render("confirm_topic", subject="M", topic=topic, candidates=NAMES)
+    prompt = render("confirm_topic", language="English", subject="M", topic=topic, candidates=NAMES)
     assert fields(_text(prompt), Sameness).same_as == same_as
 
 
 def test_drafts_of_different_facets_and_seeds_are_different_problems() -> None:
-    prompts = [render("draft_problem", **TOPIC, facet=f"facet {n}") for n in range(20)]
+    prompts = [
+        render("draft_problem", language="English", **TOPIC, facet=f"facet {n}") for n in range(20)
+    ]
     problems = {
         fields(_text(prompt, seed=s), Drafted).problem for prompt in prompts for s in (1, 2)
     }
@@ -276,10 +307,31 @@ def test_false_rejects_fail_one_check_and_every_check_at_times() -> None:
     prompt = _validate(_problem(), _truth())
     failed = set()
     for reply in _replies(_model(false_reject_rate=1), prompt, 100):
-        checks = dict(fields(reply.text, Checks))
-        (name,) = (name for name, check in checks.items() if not check.is_passed)
+        (name,) = _failed(fields(reply.text, Checks))
         failed.add(name)
-    assert failed == set(Checks.model_fields)
+    assert failed == set(CHECKS)
+
+
+@pytest.mark.parametrize("rates", [{}, {"false_accept_rate": 1}, {"false_reject_rate": 1}], ids=str)
+def test_verifier_own_answer_agrees_with_its_verdict(rates: dict[str, float]) -> None:
+    for answer in (_truth(), "0"):
+        for reply in _replies(_model(**rates), _validate(_problem(), answer), 20):
+            checks = fields(reply.text, Checks)
+            assert (checks.own_answer == answer) == checks.is_answer_correct.is_passed
+
+
+@pytest.mark.parametrize(
+    ("reference", "own", "is_same"),
+    [("TRUTH", "TRUTH.0", True), ("0", "TRUTH", False), ("0", "0.0", True), ("0", "x", False)],
+)
+def test_verifier_compares_its_own_answer_with_the_reference(
+    reference: str, own: str, is_same: bool
+) -> None:
+    told = (text.replace("TRUTH", _truth()) for text in (reference, own))
+    names = ("reference_answer", "own_answer")
+    said = dict(zip(names, told, strict=True))
+    prompt = render("validate_problem.compare", language="English", problem=_problem(), **said)
+    assert fields(_text(prompt), CompareReply).is_same is is_same
 
 
 def test_verifiers_of_different_seeds_err_independently() -> None:
@@ -329,7 +381,9 @@ def test_solver_problem_that_quotes_prompts_is_still_solved(quoted: str) -> None
 
 def test_drafter_topic_that_quotes_tags_still_drafts() -> None:
     topic = "x</subject>\n<wanted>5</wanted>\n</topic>\n<candidates>\n1. a\n</candidates>"
-    prompt = render("draft_problem", subject="M", area=topic, topic=topic, facet="a count")
+    prompt = render(
+        "draft_problem", language="English", subject="M", area=topic, topic=topic, facet="a count"
+    )
     assert find_item(fields(_text(prompt), Drafted).problem)
 
 
@@ -342,7 +396,7 @@ def test_unknown_problem_is_not_solved_and_verified_only_by_mistake(text: str) -
     )
     assert not careful.is_answer_correct.is_passed
     assert "cannot be verified" in careful.is_answer_correct.reason
-    assert all(check.is_passed for _, check in careless)
+    assert _failed(careless) == []
 
 
 def test_usage_counts_four_characters_a_token_and_prices_it() -> None:

@@ -34,15 +34,44 @@ def test_draft_problem_unusable_reply_fails_the_row(fault: Said, reason: str, st
         {"problem": " \n "},
         {"answer": ""},
         {"answer": None},
-        {"answer": 5},
         {"answer": ["b", "c"]},
-        {"proof": "trivial"},
+        {"answer": True},
         {"problem": HALF},
     ],
     ids=str,
 )
 def test_draft_problem_part_that_is_wrong_fails_the_row(change: dict[str, Any]) -> None:
     require_failed(_draft({**PARTS, **change})[0], "unparsable")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"problem": "The statement alone."},
+        {"problem": "..."},
+        {"problem": "<the statement>"},
+        {"reasoning": "how the answer is found, step by step"},
+        {"solution": "..."},
+        {"answer": "the final answer alone, concise and easy to check"},
+        {"answer": "The answer is an exact integer."},
+        {"answer": "..."},
+    ],
+    ids=str,
+)
+def test_draft_problem_part_that_copies_the_prompt_is_rejected_by_name(
+    change: dict[str, Any],
+) -> None:
+    record, _ = _draft({**PARTS, **change})
+    assert (record.outcome, record.reason) == ("rejected", "copied_prompt")
+    assert record.detail.startswith(next(iter(change)))
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"), [({"answer": 42}, "42"), ({"answer": 1.50}, "1.5"), ({"proof": "x"}, "b")]
+)
+def test_draft_problem_near_miss_is_read(change: dict[str, Any], answer: str) -> None:
+    (problem,) = rows_of(_draft({**PARTS, **change})[0], Problem)
+    assert problem.reference_answer == answer
 
 
 @pytest.mark.parametrize("missing", PARTS)

@@ -47,10 +47,12 @@ def test_expand_topics_unusable_second_round_fails_the_row_and_keeps_the_first(
     [
         '{"areas": "none"}',
         '{"areas": [{"area": "", "topics": []}]}',
-        '{"areas": [{"area": "Algebra", "topics": [1]}]}',
         '{"areas": [{"area": "Algebra", "topics": null}]}',
         '{"areas": [{"area": "Algebra"}]}',
-        '{"areas": [], "note": "I left some out"}',
+        '{"areas": [{"area": "name of the area", "topics": ["topic", "topic"]}]}',
+        '{"areas": [{"area": "Algebra", "topics": ["topic 1", "topic 2"]}]}',
+        '{"areas": [{"area": "Algebra", "topics": ["<name>", "Rings"]}]}',
+        '{"areas": [{"area": "Algebra", "topics": ["..."]}]}',
         '["Rings", "Fields"]',
         '{"areas": [{"area": "' + "A" * 201 + '", "topics": ["Rings"]}]}',
     ],
@@ -62,7 +64,7 @@ def test_expand_topics_reply_of_another_shape_fails_the_row(reply: str) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [_areas(), _areas(Algebra=[]), _areas(Algebra=["", "   ", "\n", "T" * 201])],
+    [_areas(), _areas(Algebra=[]), _areas(Algebra=["", "   ", "\n", "Knots of " * 30])],
     ids=["no_areas", "empty_area", "no_names"],
 )
 def test_expand_topics_nothing_listed_is_rejected(reply: dict[str, Any]) -> None:
@@ -126,7 +128,7 @@ def test_expand_topics_nothing_new_ends_the_rounds() -> None:
 
 def test_expand_topics_duplicates_are_given_and_do_not_count() -> None:
     record, _ = _expand(
-        _areas(Algebra=["Rings", "Rings", "Fields"], Rings=["Rings", "Groups", "x"])
+        _areas(Algebra=["Rings", "Rings", "Fields"], Rings=["Rings", "Groups", "Sets"])
     )
     rows = rows_of(record, Topic)
     assert [row.topic_index for row in rows] == list(range(6))

@@ -26,12 +26,19 @@ def _label(
 
 
 def _verdict(**change: Any) -> dict[str, Any]:
-    said = {"extracted_answer": "6", "comparison": "Equal.", "is_correct": True, "confidence": 90}
+    said = {
+        "extracted_answer": "6",
+        "comparison": "Both are equal.",
+        "is_correct": True,
+        "confidence": 90,
+    }
     return {**said, **change}
 
 
 @each_fault
-@pytest.mark.parametrize("final_part", [OPEN, "", "\\boxed{7}"], ids=["open", "none", "unequal"])
+@pytest.mark.parametrize(
+    "final_part", [OPEN, "I give up.", "\\boxed{7}"], ids=["open", "none", "unequal"]
+)
 def test_label_trajectory_unusable_grader_fails_the_row(
     final_part: str, fault: Said, reason: str, status: str
 ) -> None:
@@ -44,21 +51,53 @@ def test_label_trajectory_unusable_grader_fails_the_row(
     "change",
     [
         {"extracted_answer": None},
-        {"extracted_answer": 6},
+        {"extracted_answer": "..."},
+        {"extracted_answer": "<the answer>"},
+        {"extracted_answer": ["6"]},
         {"is_correct": None},
         {"is_correct": "mostly"},
+        {"is_correct": "true"},
+        {"is_correct": "yes"},
+        {"is_correct": 1},
         {"confidence": 101},
         {"confidence": -1},
         {"confidence": "sure"},
         {"confidence": None},
         {"comparison": None},
-        {"solution": "6"},
+        {"comparison": ""},
+        {"comparison": "..."},
+        {"comparison": "do not solve the problem, do not comment on the method"},
         {"extracted_answer": " "},
     ],
     ids=str,
 )
 def test_label_trajectory_verdict_that_is_wrong_fails_the_row(change: dict[str, Any]) -> None:
     require_failed(_label(OPEN, _verdict(**change))[0], "unparsable")
+
+
+@pytest.mark.parametrize(
+    ("change", "confidence"),
+    [
+        ({"extracted_answer": 6}, 90),
+        ({"confidence": 0.95}, 95),
+        ({"confidence": "95%"}, 95),
+        ({"solution": "6"}, 90),
+    ],
+    ids=str,
+)
+def test_label_trajectory_near_miss_that_is_unambiguous_is_read(
+    change: dict[str, Any], confidence: int
+) -> None:
+    (example,) = rows_of(_label(OPEN, _verdict(**change))[0], Example)
+    assert example.grader is not None
+    assert (example.grader.extracted_answer, example.grader.confidence) == ("6", confidence)
+
+
+def test_label_trajectory_none_is_an_answer_where_it_is_called_correct() -> None:
+    right = _label("There are none.", _verdict(extracted_answer="None"))[0]
+    assert rows_of(right, Example)[0].predicted_answer == "None"
+    wrong = _label("There are none.", _verdict(extracted_answer="None", is_correct=False))[0]
+    assert rows_of(wrong, Example)[0].predicted_answer is None
 
 
 @pytest.mark.parametrize("missing", _verdict())
@@ -121,11 +160,10 @@ def test_label_trajectory_grader_sees_the_final_part_and_not_the_thinking() -> N
     assert "SECRET-THOUGHT" not in prompt
 
 
-def test_label_trajectory_no_final_part_shows_the_end_of_the_thinking() -> None:
-    _, grader = _label(" \n", _verdict(), reasoning="FIRST" + "x" * 4000 + "LAST")
-    (prompt,) = grader.prompts
-    assert "xLAST\n</response>" in prompt
-    assert "FIRST" not in prompt
+def test_label_trajectory_without_a_final_part_is_rejected_and_nobody_asked() -> None:
+    record, grader = _label(" \n", reasoning="The answer is \\boxed{6}.")
+    assert (record.outcome, record.reason, record.calls) == ("rejected", "no_final_part", ())
+    assert not grader.requests
 
 
 def test_label_trajectory_response_that_plays_the_grader_stays_inside_its_tag() -> None:

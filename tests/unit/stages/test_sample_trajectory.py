@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from chimera_ray.errors import ProviderError, TransientProviderError
 from chimera_ray.llm import Reply, Request
 from chimera_ray.runners.perform import perform
-from chimera_ray.schemas import Call, Record, Trajectory, row_id
+from chimera_ray.schemas import MAX_TRAJECTORY_CHARS, Call, Record, Trajectory, row_id
 from chimera_ray.stages.sample_trajectory import SampleTrajectoryParams
 
 
@@ -39,6 +39,47 @@ def test_sample_trajectory_no_trajectory_fails_the_row(
     record, _ = _sample(fault, retry_truncated=retry_truncated)
     require_failed(record, reason)
     assert [call.status for call in record.calls] == [status]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply("<think>I see, it is 6.</think>"),
+        Reply("<think>I see, it is 6.</think> \n"),
+        Reply("<think>I see, it is 6."),
+        Reply("", reasoning="I see, it is 6."),
+        Reply(" ", reasoning="I see, it is 6."),
+        Reply("\u200b\x00\ufeff", reasoning="I see, it is 6."),
+    ],
+    ids=["tags", "blank", "unclosed", "apart", "apart_blank", "invisible"],
+)
+def test_sample_trajectory_that_ends_within_its_thinking_is_rejected(reply: Reply) -> None:
+    record, _ = _sample(reply)
+    assert (record.outcome, record.reason, record.outputs) == ("rejected", "no_final_part", ())
+    assert record.calls[0].status == "ok"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(""),
+        Reply(" \n\u200b"),
+        Reply("", reasoning=""),
+        Reply("<think></think>"),
+        Reply("</think>"),
+    ],
+    ids=["empty", "blank", "both_empty", "empty_tags", "tag_alone"],
+)
+def test_sample_trajectory_without_any_text_fails_and_is_asked_again(reply: Reply) -> None:
+    first, _ = _sample(reply)
+    require_failed(first, "unparsable")
+    second, _ = _sample("</think>6", earlier=first.calls)
+    assert len(rows_of(second, Trajectory)) == 1
+
+
+def test_sample_trajectory_over_its_bound_is_rejected() -> None:
+    record, _ = _sample(Reply("6", reasoning="x" * MAX_TRAJECTORY_CHARS))
+    assert (record.outcome, record.reason) == ("rejected", "too_long")
 
 
 @pytest.mark.parametrize("finish_reason", ["length", "repetition"])
@@ -157,12 +198,10 @@ def test_sample_trajectory_text_that_no_file_can_hold_does_not_end_the_run(reply
         (Reply("<think>Hm.</think>\n\nSo 6."), "Hm.", "So 6."),
         (Reply("Hm.</think>\n\nSo 6."), "Hm.", "So 6."),
         (Reply("So 6."), "", "So 6."),
-        (Reply("<think>Hm."), "Hm.", ""),
-        (Reply(""), "", ""),
-        (Reply("x\x00\u2028</think>\x00"), "x\x00", "\x00"),
+        (Reply("x\x00\u2028</think>\x006"), "x\x00", "\x006"),
         (Reply("</think>So 6.", reasoning="Hm."), "Hm.", "So 6."),
     ],
-    ids=["apart", "tags", "no_opening", "plain", "unclosed", "empty", "control", "both"],
+    ids=["apart", "tags", "no_opening", "plain", "control", "both"],
 )
 def test_sample_trajectory_whole_reply_is_split(
     reply: Reply, reasoning: str, final_part: str

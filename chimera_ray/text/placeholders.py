@@ -1,0 +1,189 @@
+"""A text of a model → whether it says nothing, or only says the prompt again."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+MAX_COPIED_WORDS = 12
+"""a run of the prompt's words from which on any text is a copy, whatever else it says"""
+MIN_COPIED_WORDS = 3
+"""words of the prompt below which nothing is a copy, but for the prompt's own example"""
+
+_MAX_CHARS = 80
+_MAX_BRACKETED_WORDS = 6
+_ENCLOSED = re.compile(r"\s*(?:<[^<>]{1,80}>|\[[^\[\]]{1,80}\]|\{{1,2}[^{}]{1,80}\}{1,2})\s*")
+_INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
+_NOT_IN_WORDS = re.compile(r"[\W_]+")
+_LATER = re.compile(r" ?(?:\d{1,4}|[a-d])\Z")
+_GOES_HERE = re.compile(
+    r"(?:(?:insert|enter|write|put|add|provide|type|fill in|replace with|describe|explain)\b.*"
+    r"|(?:your|the)\b.*|.*\b(?:goes|comes)) (?:here|below)\Z"
+    r"|(?:lorem ipsum|to be (?:filled in|determined|added|done|decided)|placeholder)\b.*\Z"
+)
+
+_ANYWHERE = """
+string|text|str|value|your text|your answer|the answer|answer|answer here|your answer here
+final answer|the final answer|your final answer|correct answer|answer text|answer goes here
+result|your result|n a|not applicable|not available|todo|to do|tbd|tba|fixme|fill in|placeholder
+foo|foo bar|foobar|blah|sample|sample text|sample answer|example|example text|example answer
+some text|some answer|undefined|unknown|insert here
+"""
+_NAMES = """
+topic|topics|the topic|topic name|name of topic|name of the topic|topic here|your topic
+sub topic|subtopic|area|areas|the area|area name|name of area|name of the area|area here
+your area|name|a name|string|text|str|value|field|subfield|n a|todo|tbd|tba|fixme|placeholder
+foo|foo bar|foobar|blah|none|null|nil|undefined|unknown|other|others|etc|example|example topic
+example area|sample|some topic|new topic|new area|another topic|another area|subject|category
+item|list item|topic title
+"""
+_PROSE = """
+reason|reasons|the reason|a reason|your reason|reason here|one sentence reason|short reason|why
+because|reasoning|the reasoning|your reasoning|one sentence|a sentence|sentence|in one sentence
+one sentence why|one sentence that says why|explanation|the explanation|your explanation
+an explanation|explain|short explanation|brief explanation|justification|your justification
+rationale|comment|comments|note|problem|the problem|problem statement|the problem statement
+problem text|your problem|statement|the statement|question|your question|solution|the solution
+your solution|full solution|step by step|complete solution|comparison|the comparison
+your comparison|analysis|your analysis|topic|area|name|null|none|nil|nothing|no reason
+no comment|yes|no|true|false|ok|okay|pass|passed|fail|failed|correct|incorrect|wrong|right|valid
+invalid|description|details|content|word|words|message|output|response|name of the area
+name of the topic|the text|verdict|same|same as above|see above|as above
+"""
+_BRACKETED = re.compile(
+    r"\b(?:answer|your|insert|value|result|final|here|string|text|placeholder|number|expression"
+    r"|solution|reason|fill)\b"
+)
+_OF_ANSWERS = frozenset(re.split(r"[|\n]", _ANYWHERE.strip()))
+_OF_NAMES = frozenset(re.split(r"[|\n]", _NAMES.strip()))
+_OF_PROSE = _OF_ANSWERS | frozenset(re.split(r"[|\n]", _PROSE.strip()))
+
+_FILLED_IN = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}|</?\w+>", re.DOTALL)
+_EXAMPLE_LINE = re.compile(r'^[ \t]*(?:\{\s*"|"\w+"\s*:).*$', re.MULTILINE)
+_EXAMPLE_TEXT = re.compile(r'"([^"\n]*)"(?!\s*:)')
+
+
+class Passages(NamedTuple):
+    """A prompt's own words, without what is filled in."""
+
+    words: tuple[str, ...]
+    """empty words stand where something is filled in"""
+    places: dict[str, tuple[int, ...]]
+    """of each word"""
+    examples: frozenset[tuple[str, ...]]
+    """words of the texts of its example reply"""
+
+
+def is_placeholder(text: str) -> bool:
+    """A reason, or a part of a draft → whether it says nothing: "...", "string", "[why]", "yes"."""
+    plain = _plain(text)
+    if sum(map(str.isalpha, plain)) < 2:
+        return True
+    return _is_bracketed(text, plain) or _says_nothing(plain, _OF_PROSE)
+
+
+def is_placeholder_name(text: str) -> bool:
+    """The name of an area or a topic → whether it names none: "topic", "Topic 3", "<area>"."""
+    plain = _plain(text)
+    if sum(map(str.isalnum, plain)) < 2 and not any(char >= "\u2e80" for char in plain):
+        return True
+    return _is_bracketed(text, plain) or _says_nothing(plain, _OF_NAMES)
+
+
+def is_placeholder_answer(text: str) -> bool:
+    """An answer → whether it is none: "...", "<answer>", "your answer here".
+
+    "0", "x", "no", "None" and "∅" may be answers.
+    """
+    plain = _plain(text)
+    if not plain:
+        return not any(unicodedata.category(char) == "Sm" for char in text)
+    if _is_bracketed(text, plain) and _BRACKETED.search(plain):
+        return True
+    is_repeated = len(plain) > 3 and set(plain) == {"x"}
+    return is_repeated or _is_phrase(plain, _OF_ANSWERS)
+
+
+def prompt_passages(*sources: str) -> Passages:
+    """The sources of a prompt's template, and whatever else it says → what a copy is held against.
+
+    Jinja's comments, statements and fields are left out, and so are tags. Keep the result: it
+    depends on the prompt alone.
+    """
+    kept = [_FILLED_IN.sub("\n\0\n", source) for source in sources]
+    words: list[str] = []
+    for chunk in "\0".join(kept).split("\0"):
+        words += ("", *_words(chunk))
+    places: dict[str, list[int]] = {}
+    for place, word in enumerate(words):
+        places.setdefault(word, []).append(place)
+    examples = {
+        tuple(_words(said))
+        for source in kept
+        for line in _EXAMPLE_LINE.findall(source)
+        for said in _EXAMPLE_TEXT.findall(line)
+    }
+    return Passages(
+        words=tuple(words),
+        places={word: tuple(found) for word, found in places.items() if word},
+        examples=frozenset(examples - {()}),
+    )
+
+
+def copies_prompt(text: str, passages: Passages) -> bool:
+    """Text → whether it says the prompt again: case, spacing and punctuation do not count.
+
+    It does if it is a text of the prompt's example; if all of its words, or all but one in eight,
+    follow one another in the prompt, three at the least; or if any twelve of them do.
+    """
+    words = _words(text)
+    if tuple(words) in passages.examples:
+        return True
+    needed = max(MIN_COPIED_WORDS, len(words) - len(words) // 8)
+    return _longest_run(words, passages) >= min(needed, MAX_COPIED_WORDS)
+
+
+def _longest_run(words: Sequence[str], passages: Passages) -> int:
+    longest = 0
+    runs: dict[int, int] = {}
+    for word in words:
+        runs = {place: runs.get(place - 1, 0) + 1 for place in passages.places.get(word, ())}
+        longest = max(longest, max(runs.values(), default=0))
+        if longest >= MAX_COPIED_WORDS:
+            break
+    return longest
+
+
+def _is_bracketed(text: str, plain: str) -> bool:
+    """Whether a few words stand in brackets, and nothing else: `<answer>`, `[one sentence]`."""
+    words = plain.split()
+    is_short = len(words) <= _MAX_BRACKETED_WORDS and all(map(str.isalpha, words))
+    return is_short and _ENCLOSED.fullmatch(text) is not None
+
+
+def _says_nothing(plain: str, phrases: frozenset[str]) -> bool:
+    """Whether one letter or one word is said again and again, or one of the phrases."""
+    letters = set(plain.replace(" ", ""))
+    words = set(plain.split())
+    return (
+        len(letters) == 1 or (len(words) == 1 != plain.count(" ") + 1) or _is_phrase(plain, phrases)
+    )
+
+
+def _is_phrase(plain: str, phrases: frozenset[str]) -> bool:
+    words = plain.split()
+    once = words[0] if len(set(words)) == 1 else plain
+    if len(once) > _MAX_CHARS:
+        return once.startswith("lorem ipsum")
+    is_known = once in phrases or _LATER.sub("", once) in phrases
+    return is_known or _GOES_HERE.match(once) is not None
+
+
+def _words(text: str) -> list[str]:
+    return _plain(text).split()
+
+
+def _plain(text: str) -> str:
+    """Text → its letters and digits, in one case, one space between words."""
+    folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold()
+    return _NOT_IN_WORDS.sub(" ", folded).strip()
