@@ -2,11 +2,12 @@
 
     python benchmarks/real_replies.py tests/data/replies/real_smollm2.jsonl     about 20 minutes
 
-Runs small recipes on SmolLM2-135M-Instruct (see real_model.py): with and without a schema, drawn
-coolly and warmly, and with the offline teacher in the roles before the one that is looked at, since
-little of what the model drafts itself gets further. Each line of the file is one reply with what
-the code makes of it. Whether that is right is for somebody to see: `why` is empty until then, and
-`tests/unit/text/test_real_replies.py` fails. What was looked at before stays as it was judged.
+Runs small recipes on SmolLM2-135M-Instruct (see real_model.py), or on what another server has
+(`--url`), side by side: with and without a schema, drawn coolly and warmly, and with the offline
+teacher in the roles before the one that is looked at, since little of what the model drafts itself
+gets further. Each line of the file is one reply with what the code makes of it. Whether that is
+right is for somebody to see: `why` is empty until then, and `tests/unit/text/test_real_replies.py`
+fails. What was looked at before stays as it was judged.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,8 +44,10 @@ ALWAYS = (
     "recipe.params.nominate_topics.min_similarity=30",  # so that nearly every topic is compared
     "recipe.params.label_trajectory.use_rules=false",
 )
-MAX_TOKENS = 300
+MAX_TOKENS = 256
 WARM = 1.0
+IN_FLIGHT = 16
+"""calls of one recipe; what a server has no slot for waits there"""
 UP_TO_TOPICS, UP_TO_DRAFTS, UP_TO_VERDICTS = ROLES[:1], ROLES[:2], ROLES[:4]
 
 
@@ -61,18 +66,18 @@ class Variant(NamedTuple):
 
 
 VARIANTS = {
-    "by schema": Variant(("Mathematics", "Physics", "History"), 4, 2),
-    "by schema, warm": Variant(("Chemistry", "Biology", "Linguistics"), 4, 2, temperature=WARM),
+    "by_schema": Variant(("Mathematics", "Physics", "History"), 4, 2),
+    "by_schema_warm": Variant(("Chemistry", "Biology", "Linguistics"), 4, 2, temperature=WARM),
     "free": Variant(("Mathematics", "Physics", "Literature"), 4, 1, structured="none"),
-    "free, warm": Variant(
+    "free_warm": Variant(
         ("History", "Biology", "Chemistry"), 4, 1, temperature=WARM, structured="none"
     ),
-    "free drafts": Variant(("Mathematics",), 2, 4, UP_TO_TOPICS, structured="none"),
+    "free_drafts": Variant(("Mathematics",), 2, 4, UP_TO_TOPICS, structured="none"),
     "drafts": Variant(("Physics",), 2, 4, UP_TO_TOPICS, temperature=WARM),
-    "free verdicts": Variant(("Mathematics",), 2, 3, UP_TO_DRAFTS, structured="none"),
+    "free_verdicts": Variant(("Mathematics",), 2, 3, UP_TO_DRAFTS, structured="none"),
     "verdicts": Variant(("Chemistry", "History"), 2, 3, UP_TO_DRAFTS, temperature=WARM),
     "labels": Variant(("Mathematics", "Physics"), 2, 4, UP_TO_VERDICTS),
-    "free labels": Variant(("Chemistry", "History"), 2, 4, UP_TO_VERDICTS, structured="none"),
+    "free_labels": Variant(("Chemistry", "History"), 2, 4, UP_TO_VERDICTS, structured="none"),
 }
 
 
@@ -90,6 +95,7 @@ def words_of(variant: Variant, folder: Path, url: str) -> list[str]:
             "structured_output": variant.structured,
             "sampling.temperature": variant.temperature,
             "sampling.max_tokens": MAX_TOKENS,
+            "limits.max_in_flight": IN_FLIGHT,
         }
         words += [f"models.{role}.{key}={value}" for key, value in fields.items()]
     return words
@@ -131,34 +137,41 @@ def key_of(line: Line) -> str:
     return json.dumps(said, sort_keys=True)
 
 
-def main(path: Path) -> None:
+def collect(url: str) -> Iterator[Line]:
+    """A server → a line for each reply in any of the recipes."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(VARIANTS)) as pool:
+        configs = {
+            name: config_of(words_of(variant, Path(folder) / name, url))
+            for name, variant in VARIANTS.items()
+        }
+        for ended in as_completed([pool.submit(run, config) for config in configs.values()]):
+            ended.result()
+        for name, config in configs.items():
+            yield from lines_of(config, VARIANTS[name].taught)
+
+
+def show(lines: list[Line]) -> None:
+    """Prints how many replies of each kind there are."""
+    table = new_table(f"{len(lines)} replies", "stage, role, status", "replies", "to be looked at")
+    kinds = [(line["stage"], line["role"], line["status"]) for line in lines]
+    unseen = Counter(kind for kind, line in zip(kinds, lines, strict=True) if not line["why"])
+    for kind, count in Counter(kinds).items():
+        table.add_row(", ".join(kind), str(count), str(unseen[kind]))
+    CONSOLE.print(table)
+
+
+def main(path: Path, url: str | None) -> None:
     """Collects, keeps what was judged before, and writes the file anew."""
     old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found = {key_of(line): line for line in map(json.loads, old)}
-    with tempfile.TemporaryDirectory() as folder, serving() as url:
-        for name, variant in VARIANTS.items():
-            config = config_of(words_of(variant, Path(folder) / name.replace(" ", "_"), url))
-            run(config)
-            num_before = len(found)
-            for line in lines_of(config, variant.taught):
-                found.setdefault(key_of(line), line)
-            CONSOLE.print(f"{name}: {len(found) - num_before} replies that were not known")
+    with serving() if url is None else nullcontext(url) as base_url:
+        for line in collect(base_url):
+            found.setdefault(key_of(line), line)
     lines = sorted(found.values(), key=lambda line: (line["stage"], line["role"], line["status"]))
     path.parent.mkdir(parents=True, exist_ok=True)
     said = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
     path.write_text(said, encoding="utf-8")
-    table = new_table(
-        f"{len(lines)} replies", "stage, role", "status", "replies", "to be looked at"
-    )
-    counts = Counter((line["stage"], line["role"], line["status"]) for line in lines)
-    for (stage, role, status), count in counts.items():
-        open_ones = sum(
-            not line["why"]
-            for line in lines
-            if (line["stage"], line["role"], line["status"]) == (stage, role, status)
-        )
-        table.add_row(f"{stage}, {role}", status, str(count), str(open_ones))
-    CONSOLE.print(table)
+    show(lines)
 
 
 if __name__ == "__main__":
@@ -166,4 +179,6 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("path", type=Path)
-    main(parser.parse_args().path)
+    parser.add_argument("--url", help="of a server that is up, e.g. http://127.0.0.1:8000/v1")
+    args = parser.parse_args()
+    main(args.path, args.url)

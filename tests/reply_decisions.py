@@ -50,7 +50,8 @@ def decide(stage: str, role: str, row: Mapping[str, Any], reply: Reply) -> Decis
 def _value(stage: str, reply: Reply, record: Record) -> Any:
     if stage == "validate_problem":
         checks = fields(reply.text, Checks)
-        return {name: getattr(checks, name).is_passed for name in CHECKS}
+        passed = {name: getattr(checks, name).is_passed for name in CHECKS}
+        return {**passed, "own_answer": checks.own_answer}
     if record.outcome != "accepted":
         return {record.outcome: record.reason, "detail": record.detail}
     given = [json.loads(output.payload) for output in record.outputs]
