@@ -55,6 +55,7 @@ def serving(python: Path = PYTHON) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        server.stdout.close()
 
 
 def _wait_until_up(server: "subprocess.Popen[str]", address: str) -> None:
