@@ -15,6 +15,7 @@ from chimera_ray.account import Account, RoleAccount, account_for, paid_by
 from chimera_ray.audit import Audit, audit_of, shared_models
 from chimera_ray.backends import check_model
 from chimera_ray.config import Config
+from chimera_ray.contamination import Contamination, contamination_of
 from chimera_ray.drive import Watch, drive
 from chimera_ray.errors import ConfigError
 from chimera_ray.frontier import Standing, walk
@@ -44,6 +45,7 @@ class Manifest(BaseModel):
     benchmarks: list[str]
     warnings: list[str]
     """what speaks against trusting the labels: models that judge their own work"""
+    contamination: Contamination | None
     audit: Audit | None
     published: Published | None
     commit: str | None
@@ -93,7 +95,8 @@ def _build(
             standings = list(walk(graph, store, run_id))
             account = account_for(standings, store)
             paid = paid_by(run_id, [standing.folder for standing in standings], store)
-            published = publish(config, graph, store, standings, account)
+            contamination = contamination_of(standings)
+            published = publish(config, graph, store, standings, account, contamination)
             audit = audit_of(config, standings)
             break
         except PartLostError:  # a part proved corrupt: its rows are done again
@@ -114,6 +117,7 @@ def _build(
         paid_by_this_execution=paid,
         benchmarks=benchmarks_of(graph),
         warnings=shared_models(config, graph),
+        contamination=contamination,
         audit=audit,
         published=published,
         commit=_commit(),

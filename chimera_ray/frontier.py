@@ -4,7 +4,7 @@ Read from the ledger alone, stage by stage, in the rows' canonical order: the re
 then the outputs of each row in the order of the rows that gave them. Holds ids, not rows.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -182,3 +182,16 @@ def walk(
         standing = stand(node, inputs.sample(max_rows), store, run_id)
         yield standing
         inputs = standing.outputs()
+
+
+def behind(
+    standings: Sequence[Standing], rows: Inputs, is_wanted: Callable[[Node], bool]
+) -> tuple[Standing | None, Ints]:
+    """Rows of the last stage → the last such stage before, and the place there of each one's own."""
+    at = rows.parents
+    for earlier, later in zip(reversed(standings), [None, *reversed(standings)], strict=False):
+        if later is not None:
+            at = later.inputs.parents[at]
+        if is_wanted(earlier.node):
+            return earlier, at
+    return None, np.full(len(rows.ids), -1)

@@ -6,7 +6,7 @@ grow with the data.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -21,7 +21,8 @@ from pydantic import BaseModel
 from chimera_ray.account import Account
 from chimera_ray.audit import shared_models
 from chimera_ray.config import Config
-from chimera_ray.frontier import Inputs, Standing
+from chimera_ray.contamination import Contamination
+from chimera_ray.frontier import Inputs, Standing, behind
 from chimera_ray.graph import Graph, Node
 from chimera_ray.ledger.index import Ints
 from chimera_ray.ledger.store import Store
@@ -104,7 +105,12 @@ class Published(BaseModel):
 
 
 def publish(
-    config: Config, graph: Graph, store: Store, standings: Sequence[Standing], account: Account
+    config: Config,
+    graph: Graph,
+    store: Store,
+    standings: Sequence[Standing],
+    account: Account,
+    contamination: Contamination | None = None,
 ) -> Published | None:
     """A run's examples → `datasets/<run>/`; None if the recipe ends before there are any.
 
@@ -134,7 +140,8 @@ def publish(
         by_subject=counts["by_subject"],
         shards=shards,
     )
-    store.write_text(f"{folder}/README.md", _card(config, graph, account, published))
+    card = _card(config, graph, account, published, contamination)
+    store.write_text(f"{folder}/README.md", card)
     return published
 
 
@@ -146,8 +153,8 @@ def _tables(
     counts: dict[str, Any],
 ) -> Iterator[pa.Table]:
     """Places of examples → tables of the published schema, in order."""
-    drafted, problem_at = _behind(standings, examples, _takes_problems)
-    solved, solved_at = _behind(standings, examples, lambda node: "solver" in node.roles)
+    drafted, problem_at = behind(standings, examples, _takes_problems)
+    solved, solved_at = behind(standings, examples, lambda node: "solver" in node.roles)
     models = config.models
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = rows[start : start + CHUNK_ROWS]
@@ -179,19 +186,6 @@ def _tables(
             )
         arrays = [pa.array([row.get(f.name) for row in columns], type=f.type) for f in SCHEMA]
         yield pa.Table.from_arrays(arrays, schema=SCHEMA)
-
-
-def _behind(
-    standings: Sequence[Standing], examples: Inputs, is_wanted: Callable[[Node], bool]
-) -> tuple[Standing | None, Ints]:
-    """Examples → the last such stage that they went through, and each one's place there."""
-    at = examples.parents
-    for earlier, later in zip(reversed(standings), [None, *reversed(standings)], strict=False):
-        if later is not None:
-            at = later.inputs.parents[at]
-        if is_wanted(earlier.node):
-            return earlier, at
-    return None, np.full(len(examples.ids), -1)
 
 
 def _resumed_tokens(standing: Standing | None, places: Ints) -> list[int | None]:
@@ -260,7 +254,13 @@ def _put_in_place(store: Store, folder: str, fresh: str, shards: Sequence[str]) 
         shutil.rmtree(stale, ignore_errors=True)
 
 
-def _card(config: Config, graph: Graph, account: Account, published: Published) -> str:
+def _card(
+    config: Config,
+    graph: Graph,
+    account: Account,
+    published: Published,
+    contamination: Contamination | None,
+) -> str:
     """The data set's card, every count in it taken from the account."""
     is_simulated = any(
         config.models.of(role).backend == "simulated" for role in type(config.models).model_fields
@@ -286,6 +286,7 @@ def _card(config: Config, graph: Graph, account: Account, published: Published) 
         graph=graph,
         account=account,
         published=published,
+        contamination=contamination,
         models={role: config.models.of(role).name for role in type(config.models).model_fields},
         is_simulated=is_simulated,
         warnings=shared_models(config, graph),

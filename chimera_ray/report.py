@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from chimera_ray.account import Account, RoleAccount
-from chimera_ray.audit import Audit, Measure
+from chimera_ray.audit import Audit
+from chimera_ray.audit_labels import Measure
 from chimera_ray.build import Manifest
+from chimera_ray.contamination import Contamination
 from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
 from chimera_ray.schemas import Problem
@@ -48,6 +50,8 @@ def summary(manifest: Manifest) -> RenderableType:
         manifest.warnings,
         manifest.paid_by_this_execution,
     )
+    if manifest.contamination is not None:
+        lines.append(contamination_table(manifest.contamination))
     if published is None:
         lines.append(Text("The recipe ends before there are examples: no data set was published."))
     else:
@@ -210,6 +214,28 @@ def _share_of(measure: Measure) -> str:
     if interval is None:
         return "-"
     return f"{measure.share:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
+
+
+def contamination_table(found: Contamination) -> Table:
+    """A run's overlap with its benchmarks → the paper's Table 4, and the highest pairs by id."""
+    table = Table(
+        title=f"Highest Jaccard with any of {found.items:,} benchmark items, unweighted",
+        title_justify="left",
+    )
+    table.add_column("n-grams", no_wrap=True)
+    table.add_column("problems", no_wrap=True)
+    for name in ("of so many", "mean"):
+        table.add_column(name, justify="right")
+    table.add_column("highest pairs")
+    for score in found.scores:
+        for name, overlap in (("published", score.published), ("judged", score.judged)):
+            mean = "-" if overlap.mean is None else f"{overlap.mean:.3g}"
+            pairs = [
+                f"{pair.problem_id} {pair.item_id} {pair.jaccard:.3f}" for pair in overlap.highest
+            ]
+            shown = plain("\n".join(pairs))
+            table.add_row(f"Score_{score.ngram_words}", name, f"{overlap.problems:,}", mean, shown)
+    return table
 
 
 def preview(standings: Sequence[Standing], max_rows: int) -> RenderableType:

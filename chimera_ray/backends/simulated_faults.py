@@ -11,6 +11,7 @@ from chimera_ray.schemas import FinishReason
 
 _ESCAPE = re.compile(r"\\(?:([bfnrt])(?=[a-z])|.)")
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_LOOP_CHARS = (5_000, 60_000)
 _CIRCLES = (
     "\nWait, let me check that once more. The answer is not settled yet.",
     " and so on",
@@ -40,7 +41,8 @@ def damaged(said: Said, rng: Random) -> str:
 def looped(said: Said, rng: Random) -> tuple[str, FinishReason]:
     """What is said → a text that goes in circles, and how it ends: some solvers get out of it."""
     text = written(said)
-    circle = rng.choice(_CIRCLES) * rng.randint(200, 1_000)
+    passage = rng.choice(_CIRCLES)
+    circle = passage * (rng.randint(*_LOOP_CHARS) // len(passage))
     if isinstance(said, str) and rng.random() < 0.5:
         begin = text.index("</think>") + rng.choice((0, len("</think>\n\n")))
         return f"{text[:begin]}{circle}{text[begin:]}", "stop"

@@ -21,6 +21,11 @@ SEED_END = 10**9
 """Seeds run from 0 up to, but not including, this."""
 
 _CATALOGUE_NUMBER = re.compile(r"Catalogue number: ([a-z_0-9]{1,40})/(0|[1-9][0-9]{0,8})(?![0-9])")
+_PLAIN_FORMS = (
+    ("integer", re.compile(r"-?[0-9]+")),
+    ("decimal", re.compile(r"-?[0-9]+\.[0-9]+(?:e[+-][0-9]+)?")),
+    ("sequence", re.compile(r"[^\s,]+(?:[\s,]+[^\s,]+)+")),
+)
 _ITEMS_LOCK = Lock()
 
 
@@ -36,7 +41,7 @@ class Item(NamedTuple):
     """The one true answer."""
     steps: tuple[str, ...]
     """A worked way to the answer that does not name it; at least one line."""
-    form: str = "plain"
+    form: str = "text"
     """What kind of thing the answer is."""
     values: tuple[tuple[str, ...], ...] = ()
     """The spellings of each answer, first of the true one; none: the answer is a plain text."""
@@ -69,12 +74,14 @@ def make_item(task: str, seed: int) -> Item:
         question = question.replace(passage, "")
     question = f"{question.strip()}\n{entry.note}".strip()
     answer = entry.answer.format(**metadata) if entry.answer else str(made["answer"])
+    form = next((name for name, pattern in _PLAIN_FORMS if pattern.fullmatch(answer)), "text")
     return Item(
         task=task,
         seed=seed,
         problem=f"{question}\n\n{number}",
         answer=answer.strip(),
         steps=_worked_steps(entry, metadata),
+        form=form,
     )
 
 

@@ -1,10 +1,10 @@
-"""Near-duplicate problems, within a topic and across topics."""
+"""Problems that were drafted before, within a topic and across topics."""
 
 from collections.abc import Sequence
 
 from pydantic import Field
 
-from chimera_ray.metrics.overlap import NgramIndex
+from chimera_ray.metrics.problem_index import ProblemIndex
 from chimera_ray.schemas import Problem
 from chimera_ray.stage import Params, Reject, fold
 
@@ -12,30 +12,34 @@ from chimera_ray.stage import Params, Reject, fold
 class DedupeProblemsParams(Params):
     """When two problems are one."""
 
-    ngram_words: int = Field(default=5, ge=1)
-    min_jaccard: float = Field(default=0.7, gt=0, le=1)
-    """similarity of distinct word n-grams from which on the later problem is a duplicate"""
+    max_changed_words: float = Field(default=0.06, ge=0, lt=1)
+    """share of a problem's words (a formula or number counts as one) that may differ from an
+    earlier problem's, rounded down to whole words; what is given must be the same"""
 
 
-@fold(takes=Problem, gives=Problem, params=DedupeProblemsParams)
+@fold(takes=Problem, gives=Problem, params=DedupeProblemsParams, revision=2)
 def dedupe_problems(
     rows: Sequence[Problem], params: DedupeProblemsParams
 ) -> list[Problem | Reject]:
-    """Problems → those that resemble no earlier problem that was kept.
+    """Problems → those that repeat no earlier problem that was kept.
+
+    A repeat is typeset otherwise, has its sentences in another order, its variables renamed or a
+    few words changed. With another number, operator or function it is another problem.
 
     Rejects:
-        duplicate_problem: the detail names the match (topic and draft) and its score.
+        duplicate_problem: the detail names the match (topic and draft) and how many words differ.
 
     Source:
         ours; the paper names no deduplication of problems.
     """
-    index = NgramIndex(params.ngram_words)
+    index = ProblemIndex(params.max_changed_words)
     kept: list[Problem | Reject] = []
     for row in rows:
-        match = index.best(row.problem)
-        if match is not None and match.jaccard >= params.min_jaccard:
-            kept.append(Reject("duplicate_problem", f"{match.key}, Jaccard {match.jaccard:.3f}"))
-        else:
-            index.add(f"{row.subject} / {row.topic} / draft {row.draft_index}", row.problem)
+        key = f"{row.subject} / {row.topic} / draft {row.draft_index}"
+        same = index.find_or_add(key, row.problem)
+        if same is None:
             kept.append(row)
+        else:
+            words = f"{same.changed} of {same.num_words} words differ"
+            kept.append(Reject("duplicate_problem", f"{same.key}: {words}"))
     return kept

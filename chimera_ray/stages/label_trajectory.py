@@ -10,7 +10,7 @@ from chimera_ray.metrics.answer_match import match_answer
 from chimera_ray.prompts import render, repeats_prompt
 from chimera_ray.schemas import Example, GraderVerdict, Trajectory
 from chimera_ray.stage import Models, PromptParams, Reject, stage
-from chimera_ray.text.final_answer import final_answer
+from chimera_ray.text.final_answer import read_final_answer
 from chimera_ray.text.json_reply import fields
 from chimera_ray.text.placeholders import is_placeholder, is_placeholder_answer
 from chimera_ray.text.reasoning import is_blank
@@ -59,8 +59,8 @@ async def label_trajectory(
 ) -> AsyncIterator[Example | Reject]:
     """Trajectory → the same with its label; the wrong ones are kept.
 
-    Guarded rules may accept, never reject; the grader decides all that they leave open. It sees
-    the final part.
+    Rules may accept, never reject, and only what the final part commits to without doubt; the
+    grader decides all else. It sees the final part.
 
     Rejects:
         no_final_part: the thinking alone commits to nothing.
@@ -71,11 +71,13 @@ async def label_trajectory(
     if is_blank(row.final_part):  # as an earlier release could let one pass
         yield Reject("no_final_part")
         return
-    predicted = final_answer(row.final_part)
+    predicted, doubt = read_final_answer(row.final_part)
     rule = left_open_by = None
     if params.use_rules and predicted is not None:
         match = await match_answer(row.reference_answer, predicted)
         rule, left_open_by = (match.rule, None) if match.is_equal else (None, match.rule)
+    elif params.use_rules:
+        left_open_by = doubt
     verdict = None if rule else await _graded(row, models, params)
     if verdict is not None and predicted is None:
         predicted = verdict.extracted_answer

@@ -33,21 +33,27 @@ _TOKEN = re.compile(r'[{}\[\]]|"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 def object_texts(text: str) -> Iterator[str]:
     """Text → each passage that sets out to be an object, in order, none inside another.
 
+    Of empty ones only the first is given: formulas are full of them.
+
     Raises:
         ParseError: there are over 1,000, or one is nested deeper than 50.
     """
-    start = 0
-    num_found = 0
+    start = last_end = num_found = num_empty = 0
     while opening := _ATTEMPT.search(text, start):
         start = opening.start() + 1
-        if opening["bare"] is not None and _is_argument(text, opening.start()):
+        is_next = opening.start() == last_end
+        if opening["bare"] is not None and not is_next and _is_argument(text, opening.start()):
             continue
-        start = _closing(text, opening.start())
-        passage = text[opening.start() : start]
-        num_found += len(passage) > 2
+        is_empty = opening[0].endswith("}")
+        start = last_end = opening.end() if is_empty else _closing(text, opening.start())
+        if is_empty:
+            num_empty += 1
+            if num_empty > 1:
+                continue
+        num_found += 1
         if num_found > MAX_OBJECTS:
             raise ParseError(f"the reply has over {MAX_OBJECTS} passages in braces")
-        yield passage
+        yield text[opening.start() : start]
 
 
 def _is_argument(text: str, start: int) -> bool:

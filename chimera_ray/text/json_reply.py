@@ -79,7 +79,8 @@ def fields(text: str, shape: type[T]) -> T:
 
 def _whole_object(text: str) -> dict[str, Any] | None:
     """A reply that is one plain JSON object → that object: most are, and need no search."""
-    is_plain = text.startswith("{") and "\\" not in text and "</think>" not in text
+    is_framed = text.startswith("{") and text.rstrip().endswith("}")
+    is_plain = is_framed and "\\" not in text and "</think>" not in text
     if not is_plain or text.count("{") + text.count("[") > MAX_DEPTH:
         return None
     try:

@@ -20,7 +20,7 @@ MAX_BACKSLASHES = 200_000
 _STRING = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _SIGNS_AFTER = frozenset("(){}[],;:!|%$#_")
 _ROW_COMMANDS = frozenset(("begin", "end", "hline", "cline"))
-_NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _LOST_COMMAND = re.compile(
     f"(?:{'|'.join(_CONTROLS[name[0]] + name[1:] for name in sorted(NO_TEXT))})(?![A-Za-z])"
@@ -41,8 +41,6 @@ class _Signs(NamedTuple):
     """a command is escaped twice"""
     mixes: bool
     """one pair or three stand somewhere"""
-    breaks_rows: bool
-    """a row ends properly"""
 
 
 def repaired(span: str) -> str:
@@ -59,12 +57,13 @@ def repaired(span: str) -> str:
         (string.start(1), string[1]) for string in _STRING.finditer(span) if "\\" in string[1]
     ]
     marked = [(start, body, list(marks_of(body))) for start, body in bodies]
-    signs = _signs([(body, mark) for _, body, marks in marked for mark in marks])
+    signs = _signs([mark for _, _, marks in marked for mark in marks])
     parts: list[str] = []
     done = 0
     for start, body, marks in marked:
+        ends_rows = any(mark.num_pairs == 2 and mark.in_rows for mark in marks)
         for mark in marks:
-            parts += (span[done : start + mark.start], _pairs(mark, signs))
+            parts += (span[done : start + mark.start], _pairs(mark, signs, ends_rows))
             parts.append(_single(body, mark, signs) if mark.is_single else mark.rest)
             done = start + mark.end
     return "".join((*parts, span[done:]))
@@ -73,26 +72,26 @@ def repaired(span: str) -> str:
 def is_text(value: str) -> bool:
     r"""A string's value → whether it has no control character but tabs and line breaks.
 
-    A tab or line break before what remains of a command ("heta", "abla") counts as one.
+    A return alone counts as one, and so does a tab or a line break before what remains of a
+    command ("heta", "abla").
     """
     return _NOT_TEXT.search(value) is None and _LOST_COMMAND.search(value) is None
 
 
-def _signs(marks: Sequence[tuple[str, Mark]]) -> _Signs:
+def _signs(marks: Sequence[Mark]) -> _Signs:
     return _Signs(
-        forgets=any(mark.is_single and _forgets(body, mark) for body, mark in marks),
-        escapes=any(mark.num_pairs == 1 and mark.is_command for _, mark in marks),
-        doubles=any(_is_doubled(mark) and mark.is_command for _, mark in marks),
-        mixes=any(mark.num_pairs in (1, 3) for _, mark in marks),
-        breaks_rows=any(mark.num_pairs == 2 and mark.in_rows for _, mark in marks),
+        forgets=any(mark.is_single and _forgets(mark) for mark in marks),
+        escapes=any(mark.num_pairs == 1 and mark.is_command for mark in marks),
+        doubles=any(_is_doubled(mark) and mark.is_command for mark in marks),
+        mixes=any(mark.num_pairs in (1, 3) for mark in marks),
     )
 
 
-def _forgets(body: str, mark: Mark) -> bool:
+def _forgets(mark: Mark) -> bool:
     if mark.is_code or mark.rest[:1] in ('"', "/", ""):
         return False
     if mark.rest[0] not in "bfnrt":
-        return not _APOSTROPHE.match(body, mark.end - 2)
+        return mark.rest[0] != "'"
     return mark.name in COMMANDS and (mark.rest[0] in "bf" or _is_certain(mark))
 
 
@@ -118,7 +117,11 @@ def _single(body: str, mark: Mark, signs: _Signs) -> str:
     if first == "'" and _APOSTROPHE.match(body, mark.end - 2):
         return "'"
     if first not in "bfnrt":
-        if first.isdigit() or (first == "x" and mark.name == "x" and mark.follower.isdigit()):
+        if (
+            (first == "'" and mark.follower.isalpha())
+            or first.isdigit()
+            or (mark.name in ("x", "u") and mark.follower.isdigit())
+        ):
             raise _ambiguous(mark)
         return literal
     if mark.name not in COMMANDS or len(mark.name) == 1:
@@ -130,8 +133,11 @@ def _single(body: str, mark: Mark, signs: _Signs) -> str:
 
 def _quote(body: str, mark: Mark, signs: _Signs) -> str:
     r"""`\"`, which is also LaTeX's umlaut: `Schr\"odinger`."""
-    is_umlaut = _UMLAUT_AFTER.match(body, mark.end) and _UMLAUT_BEFORE.search(
-        body[max(0, mark.start - 12) : mark.start]
+    before = body[max(0, mark.start - 12) : mark.start]
+    is_umlaut = (
+        mark.num_pairs == 0
+        and _UMLAUT_AFTER.match(body, mark.end)
+        and _UMLAUT_BEFORE.search(before)
     )
     if is_umlaut and not signs.forgets:
         raise _ambiguous(mark)
@@ -176,7 +182,7 @@ def _is_lost(mark: Mark, signs: _Signs) -> bool:
     raise _ambiguous(mark)
 
 
-def _pairs(mark: Mark, signs: _Signs) -> str:
+def _pairs(mark: Mark, signs: _Signs, ends_rows: bool) -> str:
     r"""The pairs of a run → as many backslashes as JSON needs to say what was meant."""
     if mark.num_pairs == 0:
         return ""
@@ -187,11 +193,12 @@ def _pairs(mark: Mark, signs: _Signs) -> str:
         if mark.in_rows and _is_row_end(mark):
             if signs.forgets:
                 return "\\" * 4
-            is_kept = signs.breaks_rows
+            is_kept = ends_rows
         elif signs.forgets:
             is_kept = _is_escaped(mark)
     elif mark.num_pairs == 2:
-        is_kept = mark.is_single or not (mark.is_command or _is_doubled(mark))
+        is_name = mark.is_command or (len(mark.name) > 2 and not mark.in_rows)
+        is_kept = mark.is_single or not (is_name or _is_doubled(mark))
     elif mark.num_pairs == 4:
         is_kept = not (mark.in_rows or mark.is_command)
     if not is_kept:
@@ -216,9 +223,10 @@ def _is_row_end(mark: Mark) -> bool:
 def _is_escaped(mark: Mark) -> bool:
     """Whether one pair escapes a command's backslash, in an object that forgets others."""
     if mark.is_single:
-        return False
+        return mark.rest == '"'
     if not mark.in_rows:
-        return mark.is_command or mark.rest in _SIGNS_AFTER
+        # `\\$` is a dollar, or a line's end and a formula's.
+        return mark.is_command or (mark.rest in _SIGNS_AFTER and mark.rest != "$")
     return mark.is_command and (len(mark.name) > 3 or mark.name in _ROW_COMMANDS)
 
 

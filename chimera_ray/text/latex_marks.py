@@ -10,6 +10,7 @@ Place = Literal["text", "inline", "display", "bare", "unclear"]
 r"""prose; `$…$`, `\(…\)`; `$$…$$`, `\[…\]`, rows; all formula, undelimited; a `$` is odd"""
 
 _TOKEN = re.compile(r"(\\++)(u[0-9a-fA-F]{4}|[A-Za-z]++|.)?|\$\$?", re.DOTALL)
+_CODE = re.compile(r"u[0-9a-fA-F]{4}")
 _NAME = re.compile(r"[A-Za-z]+")
 _ENVIRONMENT = re.compile(r"\s{0,3}\{([A-Za-z]{1,20}\*?)\}")
 _DELIMITED = re.compile(r"\$|\\[()\[\]]|\\(?:begin|end)\b")
@@ -41,7 +42,7 @@ class Mark(NamedTuple):
     place: Place
     in_rows: bool
     is_glued: bool
-    """a word of prose, or a formula that has ended, stands right before"""
+    """a word of prose, a formula that has ended or a return stands right before"""
     is_first: bool
     """it begins the formula"""
 
@@ -53,7 +54,7 @@ class Mark(NamedTuple):
     @property
     def is_code(self) -> bool:
         """Whether it is a Unicode escape."""
-        return self.is_single and len(self.rest) > 1 and self.rest != self.name
+        return self.is_single and _CODE.fullmatch(self.rest) is not None
 
 
 def marks_of(body: str) -> Iterator[Mark]:
@@ -133,7 +134,7 @@ def _place(ground: Place, opened: str, num_rows: int) -> Place:
 
 
 def _is_glued(window: str, place: Place) -> bool:
-    if place == "text" and _FORMULA_BEFORE.search(window):
+    if window.endswith("\\r") or (place == "text" and _FORMULA_BEFORE.search(window)):
         return True
     found = _WORD_BEFORE.search(window)
     if not found:

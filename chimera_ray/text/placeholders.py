@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 MAX_COPIED_WORDS = 12
@@ -15,27 +15,28 @@ _MAX_BRACKETED_WORDS = 6
 _ENCLOSED = re.compile(r"\s*(?:<[^<>]{1,80}>|\[[^\[\]]{1,80}\]|\{{1,2}[^{}]{1,80}\}{1,2})\s*")
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
 _NOT_IN_WORDS = re.compile(r"[\W_]+")
-_LATER = re.compile(r" ?(?:\d{1,4}|[a-d])\Z")
+_LATER = re.compile(r"(?: ?\d{1,4}| [a-d])\Z")
 _GOES_HERE = re.compile(
     r"(?:(?:insert|enter|write|put|add|provide|type|fill in|replace with|describe|explain)\b.*"
-    r"|(?:your|the)\b.*|.*\b(?:goes|comes)) (?:here|below)\Z"
-    r"|(?:lorem ipsum|to be (?:filled in|determined|added|done|decided)|placeholder)\b.*\Z"
+    r"|your\b.*|.*\b(?:goes|comes)) (?:here|below)\Z"
+    r"|(?:lorem ipsum|to be (?:filled in|determined|added|done|decided))\b.*\Z"
+    r"|placeholder (?:text|answer|name|reason|for)\b.*\Z"
 )
 
 _ANYWHERE = """
 string|text|str|value|your text|your answer|the answer|answer|answer here|your answer here
-final answer|the final answer|your final answer|correct answer|answer text|answer goes here
-result|your result|n a|not applicable|not available|todo|to do|tbd|tba|fixme|fill in|placeholder
-foo|foo bar|foobar|blah|sample|sample text|sample answer|example|example text|example answer
-some text|some answer|undefined|unknown|insert here
+final answer|the final answer|your final answer|correct answer|answer text|answer goes here|result
+your result|n a|not applicable|not available|todo|to do|tbd|tba|fixme|fill in|placeholder|foo
+foo bar|foobar|blah|sample|sample text|sample answer|example|example text|example answer|some text
+some answer|undefined|unknown|insert here
 """
 _NAMES = """
-topic|topics|the topic|topic name|name of topic|name of the topic|topic here|your topic
-sub topic|subtopic|area|areas|the area|area name|name of area|name of the area|area here
-your area|name|a name|string|text|str|value|field|subfield|n a|todo|tbd|tba|fixme|placeholder
-foo|foo bar|foobar|blah|none|null|nil|undefined|unknown|other|others|etc|example|example topic
-example area|sample|some topic|new topic|new area|another topic|another area|subject|category
-item|list item|topic title
+topic|topics|the topic|topic name|name of topic|name of the topic|topic here|your topic|sub topic
+subtopic|area|areas|the area|area name|name of area|name of the area|area here|your area|name
+a name|string|text|str|value|field|subfield|n a|todo|tbd|tba|fixme|placeholder|foo|foo bar|foobar
+blah|none|null|nil|undefined|unknown|other|others|etc|example|example topic|example area|sample
+some topic|new topic|new area|another topic|another area|subject|category|item|list item
+topic title
 """
 _PROSE = """
 reason|reasons|the reason|a reason|your reason|reason here|one sentence reason|short reason|why
@@ -45,10 +46,10 @@ an explanation|explain|short explanation|brief explanation|justification|your ju
 rationale|comment|comments|note|problem|the problem|problem statement|the problem statement
 problem text|your problem|statement|the statement|question|your question|solution|the solution
 your solution|full solution|step by step|complete solution|comparison|the comparison
-your comparison|analysis|your analysis|topic|area|name|null|none|nil|nothing|no reason
-no comment|yes|no|true|false|ok|okay|pass|passed|fail|failed|correct|incorrect|wrong|right|valid
-invalid|description|details|content|word|words|message|output|response|name of the area
-name of the topic|the text|verdict|same|same as above|see above|as above
+your comparison|analysis|your analysis|topic|area|name|null|none|nil|nothing|no reason|no comment
+yes|no|true|false|ok|okay|pass|passed|fail|failed|correct|incorrect|wrong|right|valid|invalid
+description|details|content|word|words|message|output|response|name of the area|name of the topic
+the text|verdict|same|same as above|see above|as above
 """
 _BRACKETED = re.compile(
     r"\b(?:answer|your|insert|value|result|final|here|string|text|placeholder|number|expression"
@@ -58,9 +59,10 @@ _OF_ANSWERS = frozenset(re.split(r"[|\n]", _ANYWHERE.strip()))
 _OF_NAMES = frozenset(re.split(r"[|\n]", _NAMES.strip()))
 _OF_PROSE = _OF_ANSWERS | frozenset(re.split(r"[|\n]", _PROSE.strip()))
 
-_FILLED_IN = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}|</?\w+>", re.DOTALL)
+_JINJA = re.compile(r"\{[#%{]|[#%}]\}|</?\w{1,40}>")
+_CLOSING = {"{#": "#}", "{%": "%}", "{{": "}}"}
 _EXAMPLE_LINE = re.compile(r'^[ \t]*(?:\{\s*"|"\w+"\s*:).*$', re.MULTILINE)
-_EXAMPLE_TEXT = re.compile(r'"([^"\n]*)"(?!\s*:)')
+_EXAMPLE_TEXT = re.compile(r'"([^"\n]*)"(\s*:)?')
 
 
 class Passages(NamedTuple):
@@ -85,9 +87,9 @@ def is_placeholder(text: str) -> bool:
 def is_placeholder_name(text: str) -> bool:
     """The name of an area or a topic → whether it names none: "topic", "Topic 3", "<area>"."""
     plain = _plain(text)
-    if sum(map(str.isalnum, plain)) < 2 and not any(char >= "\u2e80" for char in plain):
+    if not any(map(str.isalpha, plain)) or (len(plain) == 1 and plain.isascii()):
         return True
-    return _is_bracketed(text, plain) or _says_nothing(plain, _OF_NAMES)
+    return _is_bracketed(text, plain) or _is_numbered_phrase(plain, _OF_NAMES)
 
 
 def is_placeholder_answer(text: str) -> bool:
@@ -110,24 +112,38 @@ def prompt_passages(*sources: str) -> Passages:
     Jinja's comments, statements and fields are left out, and so are tags. Keep the result: it
     depends on the prompt alone.
     """
-    kept = [_FILLED_IN.sub("\n\0\n", source) for source in sources]
-    words: list[str] = []
-    for chunk in "\0".join(kept).split("\0"):
-        words += ("", *_words(chunk))
+    kept = [chunk for source in sources for chunk in _own_chunks(source)]
+    words = [word for chunk in kept for word in ("", *_words(chunk))]
     places: dict[str, list[int]] = {}
     for place, word in enumerate(words):
         places.setdefault(word, []).append(place)
     examples = {
         tuple(_words(said))
-        for source in kept
-        for line in _EXAMPLE_LINE.findall(source)
-        for said in _EXAMPLE_TEXT.findall(line)
+        for chunk in kept
+        for line in _EXAMPLE_LINE.findall(chunk)
+        for said, colon in _EXAMPLE_TEXT.findall(line)
+        if not colon
     }
     return Passages(
         words=tuple(words),
         places={word: tuple(found) for word, found in places.items() if word},
         examples=frozenset(examples - {()}),
     )
+
+
+def _own_chunks(source: str) -> Iterator[str]:
+    """A template's source → what it says itself, in the pieces between what is filled in."""
+    start = 0
+    awaited = ""
+    for token in _JINJA.finditer(source):
+        if not awaited:
+            yield source[start : token.start()]
+            awaited = _CLOSING.get(token[0], "")
+        if token[0] == awaited or not awaited:
+            awaited = ""
+            start = token.end()
+    if not awaited:
+        yield source[start:]
 
 
 def copies_prompt(text: str, passages: Passages) -> bool:
@@ -165,9 +181,13 @@ def _says_nothing(plain: str, phrases: frozenset[str]) -> bool:
     """Whether one letter or one word is said again and again, or one of the phrases."""
     letters = set(plain.replace(" ", ""))
     words = set(plain.split())
-    return (
-        len(letters) == 1 or (len(words) == 1 != plain.count(" ") + 1) or _is_phrase(plain, phrases)
-    )
+    is_repeated = len(letters) == 1 or (len(words) == 1 and " " in plain)
+    return is_repeated or _is_numbered_phrase(plain, phrases)
+
+
+def _is_numbered_phrase(plain: str, phrases: frozenset[str]) -> bool:
+    """Whether it is one of the phrases, perhaps one of several: "topic 3", "reason b"."""
+    return _is_phrase(plain, phrases) or _is_phrase(_LATER.sub("", plain), phrases)
 
 
 def _is_phrase(plain: str, phrases: frozenset[str]) -> bool:
@@ -175,8 +195,7 @@ def _is_phrase(plain: str, phrases: frozenset[str]) -> bool:
     once = words[0] if len(set(words)) == 1 else plain
     if len(once) > _MAX_CHARS:
         return once.startswith("lorem ipsum")
-    is_known = once in phrases or _LATER.sub("", once) in phrases
-    return is_known or _GOES_HERE.match(once) is not None
+    return once in phrases or _GOES_HERE.match(once) is not None
 
 
 def _words(text: str) -> list[str]:

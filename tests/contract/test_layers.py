@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
         | {"model_check", "plan_error", "report_check"},
     ),
     (
-        frozenset({"drive", "publish", "audit", "account"})
+        frozenset({"drive", "publish", "audit", "audit_labels", "account", "contamination"})
         | {"plan", "plan_flow", "plan_sample", "plan_time", "plan_estimate"}
         | {"plan_gpu", "plan_node"},
     ),

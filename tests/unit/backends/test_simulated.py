@@ -14,7 +14,12 @@ from chimera_ray.backends import build_model
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.simulated import Simulated, waiting_s
-from chimera_ray.backends.simulated_answers import is_true_answer, same_answer
+from chimera_ray.backends.simulated_answers import (
+    is_in_blind_spot,
+    is_true_answer,
+    same_answer,
+)
+from chimera_ray.backends.simulated_endings import Ending, read_ending
 from chimera_ray.backends.simulated_world import find_item, make_item, taxonomy
 from chimera_ray.call_log import CallLog
 from chimera_ray.errors import ConfigError, ParseError, TransientProviderError
@@ -252,9 +257,96 @@ def test_reply_malformed_never_parses_and_spares_the_others(role: str) -> None:
     assert all(reply in (good, bad) for reply, good, bad in zip(some, whole, broken, strict=True))
 
 
-def test_solver_malformed_has_no_answer() -> None:
+def _final_parts(**config: Any) -> list[str]:
+    replies = _replies(_model(**config), _problem(), 300)
+    assert {reply.finish_reason for reply in replies} == {"stop"}
+    return [split_reasoning(reply.text)[1] for reply in replies]
+
+
+def test_solver_malformed_never_closes_its_thinking() -> None:
     for reply in _replies(_model(malformed_rate=1), _problem(), 200):
+        assert "</think>" not in reply.text
         assert final_answer(split_reasoning(reply.text)[1]) is None
+
+
+def test_solver_without_answer_has_an_empty_final_part_half_of_the_time() -> None:
+    parts = _final_parts(no_answer_rate=1)
+    assert {read_ending(part) for part in parts} == {Ending(None)}
+    assert 0.4 < fmean(part == "" for part in parts) < 0.6
+
+
+def test_solver_with_alternatives_commits_to_neither_of_them() -> None:
+    parts = _final_parts(alternatives_rate=1)
+    assert {read_ending(part) for part in parts} == {Ending(None)}
+    assert all(_truth() in part for part in parts)
+
+
+@pytest.mark.parametrize("wrong_answer_rate", [0, 1])
+def test_solver_retracts_an_answer_and_ends_with_the_one_that_it_would_have_given(
+    wrong_answer_rate: int,
+) -> None:
+    parts = _final_parts(retraction_rate=1, wrong_answer_rate=wrong_answer_rate)
+    plain = _final_parts(wrong_answer_rate=wrong_answer_rate)
+    assert list(map(read_ending, parts)) == list(map(read_ending, plain))
+    item = make_item("gcd", 5)
+    for part in parts:
+        first, ending = part.partition("\\boxed{")[2].partition("}")[0], read_ending(part)
+        assert ending is not None
+        assert is_true_answer(item, first) != is_true_answer(item, ending.answer or "")
+
+
+def test_grader_reads_what_the_solver_ends_with() -> None:
+    rates = {"retraction_rate": 0.3, "alternatives_rate": 0.2, "no_answer_rate": 0.2}
+    item, labels = make_item("quantities", 5), set()
+    replies = _replies(_model(**rates, wrong_answer_rate=0.5), item.problem, 200)
+    for final_part in (split_reasoning(reply.text)[1] for reply in replies):
+        ending = read_ending(final_part)
+        said = fields(_text(_label(item.problem, item.values[0][-1], final_part)), Comparison)
+        assert ending is not None
+        assert said.extracted_answer == ending.answer
+        assert said.is_correct == is_true_answer(item, ending.answer or "")
+        labels.add(said.is_correct)
+    assert labels == {True, False}
+
+
+def test_grader_compares_with_a_wrong_reference_in_another_spelling() -> None:
+    item = make_item("quantities", 5)
+    one, other = item.values[1][0], item.values[1][-1]
+    assert one != other
+    said = fields(_text(_label(item.problem, one, f"\\boxed{{{other}}}")), Comparison)
+    assert said.is_correct
+    assert same_answer(item, one, other)
+
+
+@pytest.mark.parametrize("role", ["solve", "validate"])
+def test_reply_looping_repeats_itself_at_length(role: str) -> None:
+    prompt = _problem() if role == "solve" else PROMPTS["validate"][1]()
+    whole, looping = (_replies(_model(looping_rate=rate), prompt, 200) for rate in (0, 1))
+    assert all(len(loop.text) > len(one.text) for one, loop in zip(whole, looping, strict=True))
+    assert sum(len(reply.text) > 10_000 for reply in looping) > 20
+    share = fmean(reply.finish_reason == "stop" for reply in looping)
+    assert 0.4 < share < 0.6 if role == "solve" else share == 0
+    for reply in looping:
+        if reply.finish_reason == "stop":
+            assert read_ending(split_reasoning(reply.text)[1]) == Ending(_truth())
+
+
+def test_verifiers_of_one_blind_spot_are_deceived_by_the_same_problems() -> None:
+    spots = {"a": (0.3, 1), "b": (0.3, 1), "c": (0.3, 2)}
+    deceived: dict[str, set[int]] = {name: set() for name in spots}
+    for seed in range(150):
+        item = make_item("gcd", seed)
+        for name, (rate, spot) in spots.items():
+            model = {"shared_blind_spot_rate": rate, "blind_spot_seed": spot, "name": name}
+            text = Simulated(SimulatedModel(backend="simulated", **model))
+            (reply,) = _replies(text, _validate(item.problem, f"1{item.answer}"), 1)
+            if "false" not in reply.text:
+                deceived[name].add(seed)
+            (reply,) = _replies(text, _validate(item.problem, item.answer), 1)
+            assert "false" not in reply.text
+    assert deceived["a"] == deceived["b"]
+    assert deceived["a"] == {n for n in range(150) if is_in_blind_spot(make_item("gcd", n), 0.3, 1)}
+    assert deceived["c"] not in (deceived["a"], set())
 
 
 def test_solver_thinks_at_varying_length_and_boxes_most_numbers() -> None:
@@ -304,7 +396,8 @@ def test_faults_and_wrong_answers_hold_over_many_draws() -> None:
     whole = [reply.text for reply in replies if reply.finish_reason == "stop"]
     assert 0.08 < fmean(reply.finish_reason == "length" for reply in replies) < 0.12
     assert 0.035 < fmean(reply.finish_reason == "refusal" for reply in replies) < 0.065
-    assert 0.17 < fmean(final_answer(text) != _truth() for text in whole) < 0.23
+    endings = [read_ending(split_reasoning(text)[1]) for text in whole]
+    assert 0.17 < fmean(ending != Ending(_truth()) for ending in endings) < 0.23
 
 
 def test_false_rejects_fail_one_check_and_every_check_at_times() -> None:

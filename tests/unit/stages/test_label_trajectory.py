@@ -7,7 +7,7 @@ from fakes import ROLLOUT, Said, ScriptedModel, each_fault, perform_on, require_
 
 from chimera_ray.schemas import Call, Example, Record, Trajectory
 
-OPEN = "The final part says: \\boxed{the sixth one}"
+OPEN = "Hence it is \\boxed{the sixth one}."
 EQUAL = "Hence \\boxed{6}."
 
 
