@@ -1,8 +1,8 @@
 """Is every text function linear? CPU time of each on adversarial shapes, at doubling lengths.
 
-    python benchmarks/text_doubling.py                            every function, about half an hour
-    python benchmarks/text_doubling.py final_answer words         only these
-    python benchmarks/text_doubling.py --max-chars 250000         shorter texts
+    python benchmarks/text_doubling.py                                       every function
+    python benchmarks/text_doubling.py words.words topic_key.topic_key   only these
+    python benchmarks/text_doubling.py --max-chars 250000                     shorter texts
 
 Each function runs in a process of its own, up to 2,000,000 characters or its own documented bound.
 A time is the best of five, or of two where one call takes over 0.3 s. A ratio is what twice the

@@ -4,7 +4,6 @@ One line adds a function: where it is, its own shapes, its bound if it has one, 
 if it takes more than a text. The shapes of EVERY are tried on all of them.
 """
 
-import asyncio
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -48,7 +47,8 @@ class Subject(NamedTuple):
     @property
     def name(self) -> str:
         """What it is called on the command line."""
-        return self.path.rpartition(":")[2]
+        module, _, function = self.path.partition(":")
+        return f"{module.rpartition('.')[2]}.{function}"
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -179,22 +179,29 @@ def _storable(function: Callable[[Any], object], text: str) -> object:
 
 
 def _rendered(function: Callable[..., str], text: str) -> object:
-    return function("label_trajectory", problem=text, reference_answer=text, response=text)
-
-
-def _awaited(function: Callable[..., Any], text: str) -> object:
-    return asyncio.run(function(text, text))
+    return function(
+        "label_trajectory", language="English", problem=text, reference_answer=text, response=text
+    )
 
 
 def _counted(function: Callable[[str, int], object], text: str) -> object:
     return function(text, 8)
 
 
+def _tried(function: Callable[[str], object], text: str) -> object:
+    from chimera_ray.errors import ParseError
+
+    try:
+        return function(text)
+    except (ParseError, ValueError):
+        return None
+
+
 SUBJECTS = (
     Subject("text.final_answer:read_final_answer", _FINAL),
     Subject("text.reasoning:split_reasoning", _THINKING),
-    Subject("text.json_reply:json_object", _JSON, call=lambda f, text: _tried(f, text)),
-    Subject("text.latex_escapes:repaired", _JSON, call=lambda f, text: _tried(f, text)),
+    Subject("text.json_reply:json_object", _JSON, call=_tried),
+    Subject("text.latex_escapes:repaired", _JSON, call=_tried),
     Subject("text.latex_escapes:is_text", _JSON),
     Subject("text.lookalikes:skeleton", _PROBLEM),
     Subject("text.placeholders:is_placeholder", _WORDS),
@@ -202,9 +209,8 @@ SUBJECTS = (
     Subject("text.placeholders:is_placeholder_answer", _WORDS),
     Subject("prompts:repeats_prompt", _WORDS, call=lambda f, text: f("draft_problem", text)),
     Subject("prompts:render", _PROBLEM, call=_rendered),
-    Subject("metrics.answers.match:equal_by_rule", _ANSWERS, 20_000, _both),
-    Subject("metrics.answers.normal_text:normal_text", _ANSWERS, 20_000),
-    Subject("metrics.answers.reading:read", _ANSWERS, 20_000),
+    Subject("metrics.answer_match:equal_by_rule", _ANSWERS, 20_000, _both),
+    Subject("metrics.answer_form:normal_form", _ANSWERS, 20_000),
     Subject("metrics.words:words", _WORDS),
     Subject("metrics.words:plain_text", _WORDS),
     Subject("metrics.words:ngrams", _WORDS, call=_counted),
@@ -223,12 +229,3 @@ SUBJECTS = (
     Subject("llm:_storable", call=_storable),
     Subject("backends.rate_headers:duration_s", (Shape("1s"), Shape("1.5ms"))),
 )
-
-
-def _tried(function: Callable[[str], object], text: str) -> object:
-    from chimera_ray.errors import ParseError
-
-    try:
-        return function(text)
-    except (ParseError, ValueError):
-        return None
