@@ -8,7 +8,7 @@ from typing import NamedTuple
 MAX_COPIED_WORDS = 12
 """a run of the prompt's words from which on any text is a copy, whatever else it says"""
 MIN_COPIED_WORDS = 3
-"""words of the prompt below which nothing is a copy, but for the prompt's own example"""
+"""words of the prompt below which nothing is a copy"""
 
 _MAX_CHARS = 80
 _MAX_BRACKETED_WORDS = 6
@@ -62,8 +62,6 @@ _OF_PROSE = _OF_ANSWERS | frozenset(re.split(r"[|\n]", _PROSE.strip()))
 
 _JINJA = re.compile(r"\{[#%{]|[#%}]\}|</?\w{1,40}>")
 _CLOSING = {"{#": "#}", "{%": "%}", "{{": "}}"}
-_EXAMPLE_LINE = re.compile(r'^[ \t]*(?:\{\s*"|"\w+"\s*:).*$', re.MULTILINE)
-_EXAMPLE_TEXT = re.compile(r'"([^"\n]*)"(\s*:)?')
 
 
 class Passages(NamedTuple):
@@ -73,8 +71,6 @@ class Passages(NamedTuple):
     """empty words stand where something is filled in"""
     places: dict[str, tuple[int, ...]]
     """of each word"""
-    examples: frozenset[tuple[str, ...]]
-    """words of the texts of its example reply"""
 
 
 def is_placeholder(text: str) -> bool:
@@ -120,17 +116,9 @@ def prompt_passages(*sources: str) -> Passages:
     places: dict[str, list[int]] = {}
     for place, word in enumerate(words):
         places.setdefault(word, []).append(place)
-    examples = {
-        tuple(_words(said))
-        for chunk in kept
-        for line in _EXAMPLE_LINE.findall(chunk)
-        for said, colon in _EXAMPLE_TEXT.findall(line)
-        if not colon
-    }
     return Passages(
         words=tuple(words),
         places={word: tuple(found) for word, found in places.items() if word},
-        examples=frozenset(examples - {()}),
     )
 
 
@@ -152,12 +140,10 @@ def _own_chunks(source: str) -> Iterator[str]:
 def copies_prompt(text: str, passages: Passages) -> bool:
     """Text → whether it says the prompt again: case, spacing and punctuation do not count.
 
-    It does if it is a text of the prompt's example; if all of its words, or all but one in eight,
-    follow one another in the prompt, three at the least; or if any twelve of them do.
+    It does if all of its words, or all but one in eight, follow one another in the prompt, three at
+    the least, or if any twelve of them do.
     """
     words = _words(text)
-    if tuple(words) in passages.examples:
-        return True
     needed = max(MIN_COPIED_WORDS, len(words) - len(words) // 8)
     return _longest_run(words, passages) >= min(needed, MAX_COPIED_WORDS)
 

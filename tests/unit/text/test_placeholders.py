@@ -140,9 +140,6 @@ def test_placeholder_real_answer_is_none(text: str) -> None:
         ),
         ("validate_problem", "The proposed answer is correct."),
         ("validate_problem", "ｉｔ\u00a0is self-contained and un\u00adambiguous"),
-        ("expand_topics", "topic"),
-        ("expand_topics", "Name of the area"),
-        ("confirm_topic", "one sentence"),
         (
             "label_trajectory",
             "Well. Whether the extracted answer differs meaningfully from the reference answer,"
