@@ -53,7 +53,7 @@ def _value(stage: str, reply: Reply, record: Record) -> Any:
         passed = {name: getattr(checks, name).is_passed for name in CHECKS}
         return {**passed, "own_answer": checks.own_answer}
     if record.outcome != "accepted":
-        return {record.outcome: record.reason, "detail": record.detail}
+        return {record.outcome: record.reason}
     given = [json.loads(output.payload) for output in record.outputs]
     if stage == "expand_topics":
         return [[row["area"], row["topic"]] for row in given]

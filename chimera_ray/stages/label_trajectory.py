@@ -105,8 +105,13 @@ async def _graded(row: Trajectory, models: Models, params: LabelTrajectoryParams
 
 
 def _parse(text: str) -> Comparison:
-    """The grader's reply → its comparison, if it says anything of its own."""
+    """The grader's reply → its comparison, if it says anything of its own.
+
+    The extracted answer again compares nothing.
+    """
     reply = fields(text, Comparison)
-    if is_placeholder(reply.comparison) or repeats_prompt("label_trajectory", reply.comparison):
+    said = reply.comparison.strip()
+    is_repeated = said == (reply.extracted_answer or "").strip()
+    if is_repeated or is_placeholder(said) or repeats_prompt("label_trajectory", said):
         raise ParseError("comparison says nothing of its own")
     return reply

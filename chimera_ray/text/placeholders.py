@@ -55,6 +55,7 @@ _BRACKETED = re.compile(
     r"\b(?:answer|your|insert|value|result|final|here|string|text|placeholder|number|expression"
     r"|solution|reason|fill)\b"
 )
+_LEAD = re.compile(r"\s*(?:the|my|your)\s+(?:final\s+|correct\s+)?answer\s+is\b\s*:?", re.IGNORECASE)
 _OF_ANSWERS = frozenset(re.split(r"[|\n]", _ANYWHERE.strip()))
 _OF_NAMES = frozenset(re.split(r"[|\n]", _NAMES.strip()))
 _OF_PROSE = _OF_ANSWERS | frozenset(re.split(r"[|\n]", _PROSE.strip()))
@@ -89,10 +90,12 @@ def is_placeholder_name(text: str) -> bool:
 
 
 def is_placeholder_answer(text: str) -> bool:
-    """An answer → whether it is none: "...", "<answer>", "your answer here".
+    """An answer → whether it is none: "...", "<answer>", "The answer is [answer]".
 
     "0", "x", "no", "None" and "∅" may be answers.
     """
+    lead = _LEAD.match(text)
+    text = text[lead.end() :] if lead else text
     plain = _plain(text)
     if not plain:
         return not any(unicodedata.category(char) == "Sm" for char in text)
