@@ -11,10 +11,11 @@ _ELEMENTS = frozenset(
     Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu
     """.split()  # noqa: SIM905 - many words, read as words
 )
+_MARKS = _ELEMENTS | {*"()[]"}
 _PART = re.compile(
     r"(?P<mark>[A-Z][a-z]?|[()\[\]])(?P<count>_?\{(?P<braced>\d{1,3})\}|_\d(?!\d)|\d{1,3})?"
     r"|(?P<water>\\cdot ?|\.)(?P<times>\d{0,2})(?=H_?2O)"
-    r"|\^(?P<charge>\{\d?[-+]\}|[-+])\Z"
+    r"|\^(?P<charge>\{\d?[-+]\}|\d?[-+])\Z"
 )
 
 Formula: TypeAlias = tuple[tuple[str, str], ...]
@@ -29,7 +30,7 @@ def formula(text: str) -> Formula | None:
     position = 0
     while position < len(text) <= _MAX_CHARS:
         match = _PART.match(text, position)
-        if match is None or ((match["mark"] or "")[:1].isalpha() and match["mark"] not in _ELEMENTS):
+        if match is None or (match["mark"] or "(") not in _MARKS:
             return None
         position = match.end()
         if match["mark"]:

@@ -1,4 +1,4 @@
-"""Two readings → the same, or not shown to be, or the same if some closed forms can be proven equal.
+"""Two readings → the same, or not shown to be, or the same if some pairs can be proven equal.
 
 No tolerance anywhere: numbers are rationals, expressions exact. What is only close is refused here,
 or handed on as a pair to prove.
@@ -38,7 +38,7 @@ _SAME: Outcome = ()
 
 
 def compare(left: Reading, right: Reading) -> Outcome:
-    """Two readings → their outcome; those of two kinds are never the same, but for "x = 5" and 5."""
+    """Two readings → their outcome; two kinds are never the same, but for "x = 5" and 5."""
     if left.kind != right.kind:
         return _compare_named(left, right)
     if left.form != right.form or len(left.parts) != len(right.parts):
@@ -156,17 +156,17 @@ def compare_trees(left: Tree | None, right: Tree | None) -> Outcome:
     ring = Ring()
     try:
         check_letters(left, right)
-        if not are_close(left, right) and not _is_exact(left, right):
+        is_close = are_close(left, right)
+        if is_close is False:
             return None
-        if is_same_value(value_of(left, ring), value_of(right, ring), ring):
+        values = value_of(left, ring), value_of(right, ring)
+        if is_close is None:
+            rational = values[0].quotient.rational
+            return (
+                _SAME if rational is not None and rational == values[1].quotient.rational else None
+            )
+        if is_same_value(*values, ring):
             return _SAME
     except Unreadable:
         return None
     return None if letters(left) or letters(right) else (Pair(left, right),)
-
-
-def _is_exact(left: Tree, right: Tree) -> bool:
-    """Two trees → whether both are too large for floating point, but may be rational numbers."""
-    ring = Ring()
-    values = [value_of(tree, ring).quotient.rational for tree in (left, right)]
-    return values[0] is not None and values[0] == values[1]

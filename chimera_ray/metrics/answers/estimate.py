@@ -23,13 +23,15 @@ _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
 }
 
 
-def are_close(left: Tree, right: Tree) -> bool:
-    """Two trees → whether both have values, and about the same, at each point tried."""
+def are_close(left: Tree, right: Tree) -> bool | None:
+    """Two trees → whether both have about the same values; None if those are too large to say."""
     names = sorted(letters(left) | letters(right))
     for start, step, bend in _POINTS if names else _POINTS[:1]:
         at = {name: start + step * i + bend * i * i / 7 for i, name in enumerate(names)}
         try:
             a, b = _value(left, at), _value(right, at)
+        except OverflowError:
+            return None
         except (ArithmeticError, ValueError):
             return False
         if not (cmath.isfinite(a) and cmath.isfinite(b)):
@@ -59,9 +61,9 @@ def _value(tree: Tree, at: dict[str, float]) -> complex:
     if tree.head == "sum":
         return sum(parts)
     if tree.head == "product":
-        return math.prod(parts)
+        return complex(math.prod(parts))
     if tree.head == "power":
-        return parts[0] ** (parts[1].real if not parts[1].imag else parts[1])
+        return complex(parts[0] ** (parts[1] if parts[1].imag else parts[1].real))
     if tree.head == "root":
         degree = int(tree.name)
         if degree % 2 and not parts[0].imag and parts[0].real < 0:
@@ -71,4 +73,4 @@ def _value(tree: Tree, at: dict[str, float]) -> complex:
         return math.comb(int(parts[0].real), int(parts[1].real))
     if tree.head == "log" and len(parts) == 2:
         return cmath.log(parts[0]) / cmath.log(parts[1])
-    return _FUNCTIONS[tree.head](parts[0])
+    return complex(_FUNCTIONS[tree.head](parts[0]))

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from chimera_ray.metrics.answers.names import (
     ANGLE_FUNCTIONS,
+    FUNCTION_LETTERS,
     FUNCTIONS,
     GREEK_LETTERS,
     MULTIPLIERS,
@@ -35,7 +36,7 @@ _BRACKETS = {"|": "abs", r"\lfloor": "floor", r"\lceil": "ceil"}
 
 
 def expression(tokens: tuple[Token, ...]) -> Tree:
-    """Tokens → the tree of the expression that they are; Unreadable if they may be anything else."""
+    """Tokens → the tree of their expression; Unreadable if they may be anything else."""
     if not tokens or sum(token.text == "|" for token in tokens) not in (0, 2):
         raise Unreadable
     reader = _Reader(tokens)
@@ -52,6 +53,8 @@ def check_letters(*trees: Tree) -> None:
     orders = frozenset[tuple[str, str]]().union(*(letter_orders(tree) for tree in trees))
     if sum(name[:1].isupper() for name in names) > 1:
         raise Unreadable
+    if not names & {"j", "k"}:  # beside which i may be a quaternion
+        orders = frozenset(pair for pair in orders if "i" not in pair)
     if any((second, first) in orders for first, second in orders):
         raise Unreadable
 
@@ -141,7 +144,7 @@ class _Reader:
             if texts == ["number", "number"]:
                 raise Unreadable  # a mixed number, or a product?
         if token.text != "(":
-            if first.text in ("0", "1") and token.kind == "word":
+            if first.text in ("0", "1") and token.kind == "word" and token.text != "i":
                 raise Unreadable  # "0x1F"
             return
         inner, after = self.peek(1), self.peek(2)
@@ -166,8 +169,10 @@ class _Reader:
         is_letter = base.head == "letter"
         if is_letter and (base.name[:1].isupper() and not _is_whole(exponent, 2)):
             raise Unreadable  # "S^1", "A^t", "A^{-1}"
-        if is_letter and exponent.head == "number" and Fraction(exponent.name) in (0, 1):
-            raise Unreadable
+        if is_letter and exponent.head == "number":
+            value = Fraction(exponent.name)
+            if value in (0, 1) or (value < 0 and base.name in FUNCTION_LETTERS):
+                raise Unreadable  # "f^{-1}"
         return Tree("power", "", (base, exponent))
 
     def _exponent(self) -> Tree:

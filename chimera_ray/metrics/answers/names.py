@@ -23,6 +23,8 @@ GREEK_LETTERS = frozenset(
 )
 MULTIPLIERS = frozenset("abckmnrstxyz")
 """letters that multiply what stands in parentheses after them; others may be functions of it"""
+FUNCTION_LETTERS = frozenset({"f", "g", "h", r"\sigma", r"\tau", r"\phi", r"\varphi", r"\psi"})
+"""letters whose power −1 may be an inverse map"""
 MAX_RUN = 3
 """letters in a row that are a product; more of them are a word"""
 

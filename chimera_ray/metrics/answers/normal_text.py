@@ -8,7 +8,7 @@ is each space that may part two readings: "x != 2" is not "x! = 2", "1, 234" is 
 
 import re
 
-_WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
+_WIDE = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _GREEK = dict(
     zip(
         "αβγδεζηθικλμνξρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
@@ -47,6 +47,7 @@ _RUNS = (
     (re.compile(r"√(\d+)"), r"\\sqrt{\1}"),
 )
 _REWRITES = (
+    (re.compile(r"(?<=\d)\\,(?=\d{3}(?!\d))"), ""),
     (re.compile(r"\\(?:left|right)\.|\\(?:left|right|displaystyle|limits)(?![A-Za-z])"), ""),
     (re.compile(r"\\[Bb]igg?[lr]?(?![A-Za-z])"), ""),
     (re.compile(r"(?<!\\)\\[,;:! ]|\\q?quad(?![A-Za-z])|(?<=[\d}])~(?=[A-Za-z\\])"), " "),
@@ -60,12 +61,14 @@ _REWRITES = (
     (re.compile(r"\^ ?\{ ?\\circ ?\}"), r"^\\circ "),
     (
         re.compile(
-            r"\\(?:text|mathrm|operatorname|textbf|textit|textrm|mbox) ?"
+            r"\\(?:text|mathrm|ce|operatorname|textbf|textit|textrm|mbox) ?"
             r"\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}"
         ),
         r" \1 ",
     ),
     (re.compile(r"\\([%$])"), r"\1"),
+    (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset"),
+    (re.compile(r"(?<!\\)\{\}"), ""),
     (re.compile(r"(?<=\d)\{,\}(?=\d{3})"), ","),
     (re.compile(r"\s+"), " "),
 )
@@ -74,7 +77,7 @@ _SPACES = (
     (re.compile(r"(?<=\d) ?, (?=\d)"), ",\0"),
     (re.compile(r" ?([,;]) ?(?! )"), r"\1"),
     (re.compile(r"(\\[A-Za-z]+) (?![A-Za-z!.:'])"), r"\1"),
-    (re.compile(r"(?<=[\w)}\]]) (?=[-+*/=<>^_&\\)\]}])"), ""),
+    (re.compile(r"(?<=[\w)}\]|]) (?=[-+*/=<>^_&\\)\]}|])"), ""),
     (re.compile(r"(?<=[-+*/=<>^_&(\[{]) (?=[\w(\[{\\])"), ""),
     (re.compile(r"(?<=\d) (?=[^\W\d_eE])"), ""),
     (re.compile(r" ?(\\\\) ?"), r"\1"),
@@ -87,6 +90,7 @@ _BRACES = (
     (re.compile(r"\\sqrt ([A-Za-z])(?![A-Za-z])"), r"\\sqrt{\1}"),
 )
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _INNER_DOLLARS = re.compile(r"(?<!\\)\$(?![ \d]*\$)((?:[^$ \\]|\\.)[^$]*)(?<![ \\])\$(?!\d)")
 
 
@@ -109,4 +113,16 @@ def _unwrapped(text: str) -> str:
         inner = text[len(left) : -len(right)]
         if len(text) > len(left + right) and text.startswith(left) and text.endswith(right):
             text = text if left in inner or right in inner else inner.strip()
+    if text.startswith(r"\boxed{") and _is_one_group(text[len(r"\boxed") :]):
+        text = text[len(r"\boxed{") : -1].strip()
     return _INNER_DOLLARS.sub(r" \1 ", text) if text.count("$") > 1 else text
+
+
+def _is_one_group(text: str) -> bool:
+    """Text → whether its first brace is closed by its last character."""
+    depth = 0
+    for match in _BRACE.finditer(text):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth == 0:
+            return match.end() == len(text)
+    return False

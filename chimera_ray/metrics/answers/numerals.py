@@ -1,4 +1,4 @@
-r"""Normal text → the one number that it writes out: integer, decimal, fraction, power of ten, percent.
+r"""Normal text → the one number that it writes out: integer, decimal, fraction, percentage.
 
 Left unread, since they are written like a number but may be something else: leading zeros ("007", a
 code), a fraction that is not reduced ("6/8", a time signature), "2e-1" (2e − 1?), "1,5".
@@ -26,6 +26,7 @@ _NUMERAL = re.compile(
     r")(?P<percent> ?%| ?percent(?![A-Za-z]))?"
 )
 _LEADING_ZERO = re.compile(r"0\d")
+_NAMES = frozenset({"9/11", "24/7"})
 
 
 class Numeral(NamedTuple):
@@ -41,7 +42,8 @@ class Numeral(NamedTuple):
 
 def numeral(text: str) -> Numeral | None:
     """Normal text → its number, if it is one number and nothing else."""
-    match = _NUMERAL.fullmatch(text) if len(text) <= _MAX_CHARS else None
+    is_number = len(text) <= _MAX_CHARS and text not in _NAMES
+    match = _NUMERAL.fullmatch(text) if is_number else None
     return _read(match) if match else None
 
 
@@ -64,12 +66,11 @@ def _read(match: re.Match[str]) -> Numeral | None:
 
 
 def may_number_a_version(left: Numeral, right: Numeral) -> bool:
-    """Two numerals of one value → whether zeros after other decimals part them, as "1.10" and "1.1".
+    """Two numerals of one value → whether they part like "1.10" and "1.1".
 
-    They may number a version or a chapter, or state a precision. "0.50", "3.0" are plain decimals.
+    Those may number two versions or chapters. "0.50", "3.0" and "2.750" are plain decimals.
     """
-    places = left.num_decimals or 0, right.num_decimals or 0
-    return min(places) > 0 and places[0] != places[1] and abs(left.value) >= 1
+    return {left.num_decimals, right.num_decimals} == {1, 2} and abs(left.value) >= 1
 
 
 def _fraction(parts: dict[str, str | None]) -> Numeral | None:

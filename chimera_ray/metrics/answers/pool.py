@@ -163,7 +163,7 @@ class _Worker:
             return False
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         try:
-            self.child = subprocess.Popen(
+            self.child = subprocess.Popen(  # noqa: S603 - our own program, and no text of a model
                 [sys.executable, "-P", "-c", _PROGRAM, str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

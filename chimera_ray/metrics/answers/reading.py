@@ -4,6 +4,7 @@ Left unread, since they have two readings: "1,5" and "(1,234)" (a comma within a
 time signature?), "10-12" (a range?), "2e-1", "x!=2", a choice with text behind it.
 """
 
+import itertools
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -21,9 +22,10 @@ _MAX_DEPTH = 6
 _MAX_SPLITS = 12
 
 _CHOICE = re.compile(
-    r"(?:(?:[Oo]ption|[Cc]hoice) )?(?:\((?P<round>[A-Ja-h])\)|(?P<half>[A-Ja-h])\)|(?P<plain>[A-J]):?)"
+    r"(?:(?:[Oo]ption|[Cc]hoice) )?"
+    r"(?:\((?P<round>[A-Ja-h])\)|(?P<half>[A-Ja-h])\)|(?P<plain>[A-J]):?)"
 )
-_TWO_READINGS = re.compile(r"\d+/\d+|\d+-\d+(?:/\d+)?|.*(?:\d[eE][-+]?\d|! ?=).*", re.DOTALL)
+_TWO_READINGS = re.compile(r"\d+/\d+|[\d./]+(?:-[\d./]+)+|.*(?:\d[eE][-+]?\d|! ?=).*", re.DOTALL)
 _THOUSANDS = re.compile(r"(?<!\d)\d{1,3},\d{3}(?!\d)")
 _UNIT_START = re.compile(r"(?<=[\d}) ])(?=[A-Za-z\\^])")
 _COMMA = frozenset({","})
@@ -81,9 +83,9 @@ def _whole(text: str) -> Reading:
     if not commas:
         return _related(tokens)
     is_bare_pair = len(pieces) == 2 and all(len(piece) == 1 for piece in pieces)
-    if is_bare_pair and pieces[0][0].kind == pieces[1][0].kind == "number":
-        if not pieces[1][0].is_spaced:
-            raise Unreadable  # "1,5"
+    is_of_numbers = is_bare_pair and all(piece[0].kind == "number" for piece in pieces)
+    if is_of_numbers and not pieces[1][0].is_spaced:
+        raise Unreadable  # "1,5"
     return Reading("list", parts=_bounded(_related(piece) for piece in pieces))
 
 
@@ -108,9 +110,8 @@ def _simple(text: str) -> Reading | None:
     if text[:1] in "$€£" and (written := numeral(text[1:])) and text[1:2] not in "+-":
         currency = unit(text[0])
         return Reading("quantity", "", number_tree(written.value), written, currency)
-    if begun := numeral_and_rest(text):
-        if counted := unit(begun[1]):
-            return Reading("quantity", "", number_tree(begun[0].value), begun[0], counted)
+    if (begun := numeral_and_rest(text)) and (counted := unit(begun[1])):
+        return Reading("quantity", "", number_tree(begun[0].value), begun[0], counted)
     return _closed_form_with_unit(text)
 
 
@@ -133,7 +134,7 @@ def _related(tokens: Tokens) -> Reading:
     sides, signs = split(tokens, _RELATIONS)
     if not signs:
         return _alone(tokens, 0)
-    if any(token.text == "!" and after.text == "=" for token, after in zip(tokens, tokens[1:])):
+    if any(token.text == "!" and after.text == "=" for token, after in itertools.pairwise(tokens)):
         raise Unreadable  # "x!=2"
     parts = [_alone(side, 0) for side in sides]
     if signs == ["="]:
@@ -192,14 +193,14 @@ def _alone(tokens: Tokens, depth: int) -> Reading:
 def _enclosed(tokens: Tokens, depth: int) -> Reading | None:
     """Tokens → the set, the tuple or the interval that they are, if brackets enclose them all."""
     first, last = tokens[0].text, tokens[-1].text
-    is_set = first == r"\{" and last == r"\}"
+    is_set = (first, last) in ((r"\{", r"\}"), ("{", "}"))
     if not is_set and not (first in ("(", "[") and last in (")", "]")):
         return None
     try:
         pieces, commas = split(tokens[1:-1], _COMMA)
     except Unreadable:
         return None  # "(a+b)(c+d)"
-    if not is_set and not commas:
+    if not commas and first != r"\{":
         return None
     parts = _bounded(_member(piece, depth + 1) for piece in pieces)
     if is_set:
@@ -215,7 +216,7 @@ def _member(tokens: Tokens, depth: int) -> Reading:
 
 
 def _matrix(tokens: Tokens, depth: int) -> Reading:
-    r"""Tokens from \begin to \end → the matrix, by rows; only round and square ones are matrices."""
+    r"""Tokens from \begin to \end → the matrix, by rows; only round and square brackets count."""
     frame = [token.text for token in (*tokens[:4], *tokens[-4:])]
     name = frame[2] if len(tokens) > 8 else ""
     if name not in ("pmatrix", "bmatrix"):

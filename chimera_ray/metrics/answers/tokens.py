@@ -69,9 +69,9 @@ def split(tokens: Sequence[Token], marks: frozenset[str]) -> tuple[list[Tokens],
             continue
         if token.text in _OPENINGS:
             pending.append(token.text)
-        elif token.text in _OPENING_OF:
-            if not pending or pending.pop() not in _OPENING_OF[token.text]:
-                raise Unreadable
+        openings = _OPENING_OF.get(token.text)
+        if openings and (not pending or pending.pop() not in openings):
+            raise Unreadable
         pieces[-1].append(token)
     if pending:
         raise Unreadable

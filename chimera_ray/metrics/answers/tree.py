@@ -72,4 +72,4 @@ def letter_orders(tree: Tree) -> frozenset[tuple[str, str]]:
 def _base_letter(tree: Tree) -> str:
     while tree.head == "power":
         tree = tree.parts[0]
-    return tree.name if tree.head == "letter" else ""
+    return tree.name if tree.head == "letter" or tree.name == "i" else ""

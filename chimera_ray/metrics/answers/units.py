@@ -24,12 +24,13 @@ _SI = {
     **{"N": "kg m s-2", "J": "kg m2 s-2", "W": "kg m2 s-3", "Pa": "kg m-1 s-2", "C": "A s"},
     **{"V": "kg m2 s-3 A-1", "F": "A2 s4 kg-1 m-2", r"\Omega": "kg m2 s-3 A-2"},
     **{"T": "kg s-2 A-1", "Wb": "kg m2 s-2 A-1", "H": "kg m2 s-2 A-2", "Hz": "Hz"},
-    **{"L": "l", "l": "l", "eV": "eV", "Bq": "Bq", "Gy": "Gy", "Sv": "Sv", "bar": "bar"},
+    **{"L": "l", "l": "l", "eV": "eV", "Bq": "Bq", "Gy": "Gy", "Sv": "Sv"},
     **{"lm": "lm", "lx": "lx", "cd": "cd", "rad": "rad", "cal": "cal", "M": "M", "Wh": "Wh"},
 }
 """units that take prefixes, in terms of what they are compared by"""
 _OTHERS = {
     **{"min": ("s", 60), "h": ("s", 3600), "hr": ("s", 3600), "hrs": ("s", 3600)},
+    **{"bar": ("kg m-1 s-2", 100_000), "mbar": ("kg m-1 s-2", 100)},
     **{"sec": ("s", 1), "ha": ("m2", 10_000), "in": ("in", 1), "ft": ("in", 12)},
     **{name: (name, 1) for name in ("Cal", "B", "kB", "KB", "MB", "GB", "TB", "Kb", "Mb", "bit")},
     **{name: (name, 1) for name in ("atm", "torr", "mmHg", "psi", "lb", "lbs", "oz", "mi", "yd")},
