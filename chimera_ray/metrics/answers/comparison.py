@@ -51,7 +51,7 @@ def compare(left: Reading, right: Reading) -> Outcome:
         return _compare_scalars(left, right)
     if left.kind == "quantity":
         return _compare_quantities(left, right)
-    if left.kind == "equation":
+    if left.kind in ("equation", "membership"):
         return _compare_equations(left, right)
     if left.kind in ("set", "union") or (left.kind == "list" and _names_letters(left, right)):
         return _in_any_order(left.parts, right.parts)
@@ -101,7 +101,11 @@ def _names_letters(left: Reading, right: Reading) -> bool:
 def _compare_named(left: Reading, right: Reading) -> Outcome:
     for reading, other in ((left, right), (right, left)):
         named = named_value(reading)
-        if named and other.kind not in ("equation", "choice") and not other.has_letters:
+        if (
+            named
+            and other.kind not in ("equation", "membership", "choice")
+            and not other.has_letters
+        ):
             return compare(named[1], other)
     return None
 

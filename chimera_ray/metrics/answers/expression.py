@@ -31,6 +31,7 @@ from chimera_ray.metrics.answers.tree import (
 )
 
 _MAX_DEPTH = 24
+_BITS = (Tree("number", "0"), Tree("number", "1"))
 _OPERATORS = {"*": "*", r"\cdot": "*", r"\times": "x", "/": "/", r"\div": "/"}
 _BRACKETS = {"|": "abs", r"\lfloor": "floor", r"\lceil": "ceil"}
 
@@ -105,7 +106,9 @@ class _Reader(Calls):
     def _may_follow(self) -> bool:
         token = self.peek()
         is_end = token is END or token.text in CLOSINGS.values() or token.text in ("+", "-")
-        return not is_end and token.text not in _OPERATORS and token.text not in (",", ";", "&")
+        return (
+            not is_end and token.text not in _OPERATORS and token.text not in (",", ";", "&", "^")
+        )
 
     def _check_juxtaposed(self, left: Tree, first: Token) -> None:
         """Raise Unreadable if what follows `left` directly may be something else than a factor."""
@@ -143,7 +146,12 @@ class _Reader(Calls):
         if self.peek().text != "^" or self.peek(1).text == r"\circ":
             return base
         self.take()
+        first = self.peek()
         exponent = self.exponent(base.head == "number")
+        if first.kind == "number" and len(first.text) > 1 and self._may_follow():
+            raise Unreadable  # "2s^22p^3"
+        if base in _BITS and exponent.head != "number":
+            raise Unreadable  # "1^n" may be a word
         if self.peek().text in ("^", "!", "'"):
             raise Unreadable
         is_letter = base.head == "letter"

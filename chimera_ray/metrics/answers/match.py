@@ -10,7 +10,7 @@ from typing import NamedTuple
 from chimera_ray.metrics.answers.comparison import Outcome, compare
 from chimera_ray.metrics.answers.normal_text import normal_text
 from chimera_ray.metrics.answers.pool import shared_pool
-from chimera_ray.metrics.answers.reading import Reading, read
+from chimera_ray.metrics.answers.reading import Reading, read, read_without_unit
 from chimera_ray.metrics.answers.rounding import rounded, rounds_to
 
 MAX_TEXT_CHARS = 20_000
@@ -53,7 +53,7 @@ def _match(reference: str, predicted: str) -> tuple[Match, Outcome]:
         return Match(True, "text"), ()
     if aim := rounded(left):
         return (Match(True, "rounding") if rounds_to(right, aim) else Match(False, "rounding")), ()
-    readings = read(left), read(right)
+    readings = _readings(left, right)
     if readings[0] is None or readings[1] is None:
         return Match(False, "unread"), ()
     outcome = compare(readings[0], readings[1])
@@ -61,6 +61,15 @@ def _match(reference: str, predicted: str) -> tuple[Match, Outcome]:
         is_one_kind = readings[0].kind == readings[1].kind
         return Match(False, "not_shown" if is_one_kind else "kinds"), ()
     return Match(True, _rule(readings[0], readings[1]) if not outcome else "proof"), outcome
+
+
+def _readings(left: str, right: str) -> tuple[Reading | None, Reading | None]:
+    """Two normal texts → what they are; no unit is read where only one side would have one."""
+    found = read(left), read(right)
+    kinds = {reading.kind for reading in found if reading}
+    if kinds == {"scalar", "quantity"}:
+        return read_without_unit(left), read_without_unit(right)
+    return found
 
 
 def _rule(left: Reading, right: Reading) -> str:

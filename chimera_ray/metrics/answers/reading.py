@@ -34,7 +34,7 @@ _THOUSANDS = re.compile(r"(?<!\d)\d{1,3},\d{3}(?!\d)")
 _UNIT_START = re.compile(r"(?<=[\d}) ])(?=[A-Za-z\\^])")
 _COMMA = frozenset({","})
 _CUP = frozenset({r"\cup"})
-_RELATIONS = frozenset({"=", "<", ">", r"\le", r"\ge", r"\ne"})
+_RELATIONS = frozenset({"=", "<", ">", r"\le", r"\ge", r"\ne", r"\in"})
 _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
 _BRACKETED = frozenset("pqfgh")
 _INFINITIES = {r"\infty": "+", r"+\infty": "+", r"-\infty": "-"}
@@ -44,8 +44,8 @@ class Reading(NamedTuple):
     """An answer that has been understood."""
 
     kind: str
-    """choice, scalar, quantity, formula, infinity, set, tuple, list, union, matrix, equation, or
-    inequality"""
+    """choice, scalar, quantity, formula, infinity, set, tuple, list, union, matrix, equation,
+    membership, or inequality"""
     form: str = ""
     """what has to agree between two of a kind: the letter, the brackets, the shape, the signs"""
     tree: Tree | None = None
@@ -69,6 +69,14 @@ def read(text: str) -> Reading | None:
         return None
     try:
         return _whole(text)
+    except Unreadable:
+        return None
+
+
+def read_without_unit(text: str) -> Reading | None:
+    """Normal text → the expression that it is where no letter of it is a unit, or None."""
+    try:
+        return Reading("scalar", tree=expression(_tokens(text)))
     except Unreadable:
         return None
 
@@ -144,6 +152,8 @@ def _related(tokens: Tokens) -> Reading:
     if any(token.text == "!" and after.text == "=" for token, after in itertools.pairwise(tokens)):
         raise Unreadable  # "x!=2"
     parts = [_alone(side, 0) for side in sides]
+    if signs == [r"\in"] and parts[1].kind in ("tuple", "set", "union"):
+        return Reading("membership", parts=tuple(parts))
     if signs == ["="]:
         return Reading("equation", parts=tuple(parts))
     if len(signs) == 1 and _letter(parts[0]) is None:
@@ -168,7 +178,7 @@ def _letter(reading: Reading) -> str | None:
 
 def named_value(reading: Reading) -> tuple[str, Reading] | None:
     """Reading → the letter and the value without letters of "x = 5" or "5 = x", if it is that."""
-    if reading.kind != "equation":
+    if reading.kind not in ("equation", "membership"):
         return None
     for named, value in (reading.parts, reading.parts[::-1]):
         letter = _letter(named)

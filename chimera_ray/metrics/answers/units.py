@@ -32,7 +32,7 @@ _SI = {
         "rad": "rad",
         "S": "A2 s3 kg-1 m-2",
         "cal": "cal",
-        "M": "M",
+        "M": "mol l-1",
         "Wh": "Wh",
     },
 }
@@ -76,6 +76,7 @@ _WORDS = (
     (re.compile(r" per "), "/"),
     (re.compile(r"^degrees? ([CF])(?:elsius|ahrenheit)?$"), r"^\\circ \1"),
     (re.compile(r"^\^\\circ ([CF])(?:elsius|ahrenheit)$"), r"^\\circ \1"),
+    (re.compile(r"^\\frac\{([^{}]+)\}\{([^{}]+)\}$"), r"\1/(\2)"),
     (re.compile(r"^deg$"), r"^\\circ"),
 )
 _DIMENSION = re.compile(r"([^\d\s-]+)(-?\d)?")
@@ -176,7 +177,7 @@ def _dimensions(text: str, scale: int) -> tuple[dict[str, int], Fraction]:
         if name == "kg":
             name, factor = "g", factor * Fraction(1000) ** times
         elif name == "l":
-            name, factor, times = "m", factor / 1000, 3
+            name, factor, times = "m", factor / Fraction(1000) ** times, 3 * times
         found[name] = found.get(name, 0) + times
     return found, factor
 

@@ -187,10 +187,13 @@ OPEN = {
         2 1/2 | 21/2
         2 1/2 | 1
         \sin x/2 | \sin(x/2)
+        \sin(x+30^\circ) | \sin(\frac{\pi x}{180}+\frac{\pi}{6})
         8^1/3 | 8/3
         x^-1/2 | \frac{1}{2x}
         3(4) | 12
         x2 | 2x
+        2s^22p^3 | 2s^{22}p^3
+        1^n | 1
     """,
     "words": r"""
         iv | vi
@@ -324,6 +327,8 @@ EQUAL = {
         25 °C | 25 degrees Celsius
         2 h | 120 min
         1 L | 1000 cm^3
+        0.10 M | 0.10 mol/L
+        20 m/s | 20 \frac{m}{s}
         5 N | 5 kg m/s^2
         $5 | \$5.00
         3 \mu m | 3 micrometers
@@ -336,6 +341,7 @@ EQUAL = {
         \log_2 8 | 3
         sin(pi/6) | 1/2
         \cos 60^\circ | \frac{1}{2}
+        \sin(30^\circ) | 0.5
         e^{i\pi/2} | i
         \binom{5}{2} | 10
         5! | 120
@@ -361,6 +367,7 @@ EQUAL = {
         2^{n+1} | 2\cdot 2^n
         \frac{1}{\sqrt{x}} | x^{-1/2}
         x_1+x_2 | x_2+x_1
+        \frac{2}{3}m | \frac{2m}{3}
         \pi r^2 | \frac{2\pi r^2}{2}
     """,
     "set": r"""
@@ -393,6 +400,7 @@ EQUAL = {
     "named_value": r"""
         x=5 | 5
         v = 5 m/s | 5.0 m/s
+        x \in (2,5] | (2, 5]
     """,
     "inequality": r"""
         x\le 3 | 3 >= x
