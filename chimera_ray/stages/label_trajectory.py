@@ -6,7 +6,7 @@ from functools import partial
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from chimera_ray.llm import ReplySchema, ask
-from chimera_ray.metrics.answer_match import match_answer
+from chimera_ray.metrics.answers.match import match_answer
 from chimera_ray.prompts import render
 from chimera_ray.schemas import Example, GraderVerdict, Trajectory
 from chimera_ray.stage import AskingParams, Models, Reject, stage
