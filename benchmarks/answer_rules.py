@@ -21,7 +21,7 @@ import numpy as np
 from answer_mutants import Mutant, make_mutants
 from rich.console import Console
 
-from chimera_ray.metrics.answer_match import equal_by_rule, match_answer
+from chimera_ray.metrics.answers.match import equal_by_rule, match_answer
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests" / "data" / "answers"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chimera_ray.metrics.answer_match import match_answer
+from chimera_ray.metrics.answers.match import match_answer
 
 _DATA = Path(__file__).parents[3] / "data" / "answers"
 _MAIN_FORMS = {
