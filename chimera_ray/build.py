@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from chimera_ray.account import Account, RoleAccount, account_for, paid_by
-from chimera_ray.audit import Audit, audit_of
+from chimera_ray.audit import Audit, audit_of, shared_models
 from chimera_ray.backends import check_model
 from chimera_ray.config import Config
 from chimera_ray.drive import Watch, drive
@@ -42,6 +42,8 @@ class Manifest(BaseModel):
     account: Account
     paid_by_this_execution: dict[str, RoleAccount]
     benchmarks: list[str]
+    warnings: list[str]
+    """what speaks against trusting the labels: models that judge their own work"""
     audit: Audit | None
     published: Published | None
     commit: str | None
@@ -111,6 +113,7 @@ def _build(
         account=account,
         paid_by_this_execution=paid,
         benchmarks=benchmarks_of(graph),
+        warnings=shared_models(config, graph),
         audit=audit,
         published=published,
         commit=_commit(),

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chimera_ray.llm import Usage
 from chimera_ray.schemas import digest
 
-SIMULATED_REVISION = "1"
+SIMULATED_REVISION = "2"
 """raised by hand when the simulated world's problems or the teacher's ways change"""
 Rate = Annotated[float, Field(ge=0, le=1)]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -96,8 +96,20 @@ class SimulatedModel(_Model):
     """verifier: accepts a wrong pair; grader: calls a wrong answer correct"""
     false_reject_rate: Rate = 0.0
     """verifier: rejects a right pair; grader: calls a right answer wrong"""
+    shared_blind_spot_rate: Rate = 0.0
+    """verifier: problems of which it accepts every wrong answer, whatever `false_accept_rate` says;
+    the same problems for all verifiers with the same `blind_spot_seed`"""
+    blind_spot_seed: int = 0
+    retraction_rate: Rate = 0.0
+    """solver: trajectories that state an answer, take it back and state another"""
+    alternatives_rate: Rate = 0.0
+    """solver: trajectories that end with two answers and commit to neither"""
+    no_answer_rate: Rate = 0.0
+    """solver: trajectories that end without an answer, half of them with an empty final part"""
     malformed_rate: Rate = 0.0
-    """replies that do not parse"""
+    """replies that do not parse; of the solver: thinking that is never closed"""
+    looping_rate: Rate = 0.0
+    """replies that go in circles, most of them until they are cut at the token limit"""
     refusal_rate: Rate = 0.0
     truncation_rate: Rate = 0.0
     """replies cut at the token limit"""

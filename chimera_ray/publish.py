@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel
 
 from chimera_ray.account import Account
+from chimera_ray.audit import shared_models
 from chimera_ray.config import Config
 from chimera_ray.frontier import Inputs, Standing
 from chimera_ray.graph import Graph, Node
@@ -279,6 +280,7 @@ def _card(config: Config, graph: Graph, account: Account, published: Published) 
         published=published,
         models={role: config.models.of(role).name for role in type(config.models).model_fields},
         is_simulated=is_simulated,
+        warnings=shared_models(config, graph),
         params=json.dumps(
             {node.name: node.params.model_dump(mode="json") for node in graph.nodes},
             indent=2,

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chimera_ray.account import Account, RoleAccount
-from chimera_ray.audit import Audit
+from chimera_ray.audit import Audit, Measure
 from chimera_ray.build import Manifest
 from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
@@ -45,6 +45,7 @@ def summary(manifest: Manifest) -> RenderableType:
         manifest.models,
         manifest.benchmarks,
         manifest.audit,
+        manifest.warnings,
         manifest.paid_by_this_execution,
     )
     if published is None:
@@ -68,7 +69,9 @@ def status(found: Status) -> RenderableType:
         state = "not finished; the same command goes on from here"
     else:
         state = "worked off" if found.is_finished else "worked off, not published"
-    lines = _account_lines(account, found.models, found.benchmarks, found.audit, None)
+    lines = _account_lines(
+        account, found.models, found.benchmarks, found.audit, found.warnings, None
+    )
     return Group(Text(f"{found.run}: {state}", style="bold"), *lines)
 
 
@@ -77,6 +80,7 @@ def _account_lines(
     models: dict[str, str],
     benchmarks: Sequence[str],
     audit: Audit | None,
+    warnings: Sequence[str],
     paid_now: dict[str, RoleAccount] | None,
 ) -> list[RenderableType]:
     lines: list[RenderableType] = [stage_table(account), role_table(account, models, paid_now)]
@@ -84,6 +88,9 @@ def _account_lines(
         lines.append(checks_table(account))
     if audit is not None:
         lines.append(audit_table(audit))
+        if audit.forms:
+            lines.append(forms_table(audit))
+    lines += [plain(warning) for warning in warnings]
     lines.append(Text(_decontamination(account, benchmarks)))
     lines += [Text(f"set aside, corrupt: {path}", style="red") for path in account.set_aside]
     num_estimated = sum(counts.is_usage_estimated for counts in account.roles.values())
@@ -177,14 +184,32 @@ def audit_table(audit: Audit) -> Table:
     table.add_column("of", justify="right")
     table.add_column("share (95% interval)", justify="right")
     for measure in audit.measures:
-        interval = measure.interval
-        share = (
-            "-"
-            if interval is None
-            else f"{measure.share:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
-        )
-        table.add_row(measure.name, f"{measure.count:,}", f"{measure.total:,}", share)
+        table.add_row(measure.name, f"{measure.count:,}", f"{measure.total:,}", _share_of(measure))
     return table
+
+
+def forms_table(audit: Audit) -> Table:
+    """An audit against the simulated truth → its labels by form of answer."""
+    table = Table(title="Labels by form of answer (95% intervals)", title_justify="left")
+    table.add_column("form", no_wrap=True)
+    table.add_column("labels", justify="right")
+    for name in ("equal pairs decided by rule", "wrong accepts by rule", "errors by grader"):
+        table.add_column(name, justify="right")
+    for found in audit.forms:
+        measures = (found.by_rule, found.wrong_by_rule, found.wrong_by_grader)
+        table.add_row(
+            found.form,
+            f"{found.labels:,}",
+            *(f"{m.count:,} of {m.total:,}  {_share_of(m)}" for m in measures),
+        )
+    return table
+
+
+def _share_of(measure: Measure) -> str:
+    interval = measure.interval
+    if interval is None:
+        return "-"
+    return f"{measure.share:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
 
 
 def preview(standings: Sequence[Standing], max_rows: int) -> RenderableType:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import yaml
 
 from chimera_ray.account import Account, account_for
-from chimera_ray.audit import Audit, audit_of
+from chimera_ray.audit import Audit, audit_of, shared_models
 from chimera_ray.build import benchmarks_of, models_of
 from chimera_ray.config import read_config
 from chimera_ray.errors import ConfigError
@@ -23,6 +23,8 @@ class Status(NamedTuple):
     models: dict[str, str]
     benchmarks: list[str]
     audit: Audit | None
+    warnings: list[str]
+    """models that judge their own work"""
     is_finished: bool
     """whether a manifest says that the run came to its end"""
 
@@ -47,4 +49,12 @@ def read_status(store: Store, run: str) -> Status:
         except PartLostError:  # compacted away meanwhile, or corrupt and set aside now
             continue
     is_finished = store.exists(f"runs/{run}/manifest.json")
-    return Status(run, account, models_of(config), benchmarks_of(graph), audit, is_finished)
+    return Status(
+        run,
+        account,
+        models_of(config),
+        benchmarks_of(graph),
+        audit,
+        shared_models(config, graph),
+        is_finished,
+    )

@@ -8,7 +8,7 @@ import asyncio
 import math
 from random import Random
 
-from chimera_ray.backends.simulated_faults import cut, damaged, written
+from chimera_ray.backends.simulated_faults import cut, damaged, looped, written
 from chimera_ray.backends.simulated_prompts import Ask, Solve, read_prompt
 from chimera_ray.backends.simulated_replies import compose
 from chimera_ray.errors import TransientProviderError
@@ -64,6 +64,7 @@ class Simulated:
             "refusal": config.refusal_rate,
             "truncation": config.truncation_rate,
             "malformed": config.malformed_rate,
+            "looping": config.looping_rate,
         }
         # One draw for each, hit or not, so that a rate does not change the replies that it spares.
         hits = [name for name, rate in rates.items() if rng.random() < rate]
@@ -81,6 +82,8 @@ class Simulated:
                 text, finish_reason = cut(written(content), rng), "length"
             case "malformed":
                 text = damaged(content, rng)
+            case "looping":
+                text, finish_reason = looped(content, rng)
             case _:
                 text = written(content)
         return Reply(

@@ -1,41 +1,19 @@
-"""The table of the simulated world: a reasoning-gym task → its subject, area, topic and settings.
+"""The table of the simulated world: a task → its subject, area, topic and how its items are made.
 
-Every task here has one short true answer and a self-contained text. Left out on purpose: tasks with
-many right answers, tasks that read large files or draw from the process-wide random state, tasks
-that need matplotlib (the games of life), tasks whose truth is open to dispute or rounded on the way
-(decimal_arithmetic), and tasks whose items change with PYTHONHASHSEED (in reasoning-gym 0.1.25:
-ransom_note, isomorphic_strings, polynomial_multiplication). How items are made is the business of
-`simulated_world`.
+Every task here has one short true answer and a self-contained text. The tasks of reasoning-gym
+answer with integers and short strings; every other form comes from `simulated_forms`. Left out on
+purpose: tasks with many right answers, tasks that read large files or draw from the process-wide
+random state, tasks that need matplotlib (the games of life), tasks whose truth is open to dispute
+or rounded on the way (decimal_arithmetic), and tasks whose items change with PYTHONHASHSEED (in
+reasoning-gym 0.1.25: ransom_note, isomorphic_strings, polynomial_multiplication).
 """
 
 from collections.abc import Mapping
 from datetime import date
 from types import MappingProxyType
-from typing import NamedTuple
 
-
-class Entry(NamedTuple):
-    """One task of the table: where it stands among the topics, and how its items are made."""
-
-    subject: str
-    area: str
-    topic: str
-    """Unique in the whole table, by its normal form as well."""
-    config: Mapping[str, object] = MappingProxyType({})
-    """Settings of the generator, beyond seed and size."""
-    steps: tuple[str, ...] = ()
-    """Lines of a worked solution, filled from the item's metadata; none names the final answer."""
-    is_closed: bool = False
-    """True if the answers come from a small set: a plausible wrong one comes from it too."""
-    rivals: str = ""
-    """Pattern that finds, in the problem, the answers it offers: each wrong one is plausible."""
-    cut: tuple[str, ...] = ()
-    """Passages that leave the problem: boilerplate about the reply, needless examples."""
-    note: str = ""
-    """A sentence that joins the problem, where its answer would be open to dispute without it."""
-    answer: str = ""
-    """Format of the true answer from the metadata, where the generator breaks its own rule."""
-
+from chimera_ray.backends.simulated_entry import Entry
+from chimera_ray.backends.simulated_forms.entries import FORM_ENTRIES
 
 # fmt: off
 _MATHEMATICS = {
@@ -346,5 +324,6 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
     | _HISTORY
     | _BIOLOGY
     | _LINGUISTICS
+    | dict(FORM_ENTRIES)
 )
-"""Every task of the world, by its reasoning-gym name."""
+"""Every task of the world, by its name: reasoning-gym's, or that of a table of forms."""

@@ -7,10 +7,17 @@ from random import Random
 from typing import Any
 
 from chimera_ray.backends.simulated_replies import Said
+from chimera_ray.schemas import FinishReason
 
-_NO_ANSWER = "I went through all of the steps above, but they do not settle the matter yet."
 _ESCAPE = re.compile(r"\\(?:([bfnrt])(?=[a-z])|.)")
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_CIRCLES = (
+    "\nWait, let me check that once more. The answer is not settled yet.",
+    " and so on",
+    ". ",
+    "\nSo we have { { { (",
+    "\n\n",
+)
 _PROSE = "Certainly! I looked into it with care, and everything seems to be in good order."
 
 
@@ -24,11 +31,20 @@ def written(said: Said) -> str:
 
 
 def damaged(said: Said, rng: Random) -> str:
-    """What is said → a text that does not parse; of the solver, one without any answer."""
+    """What is said → a text that does not parse; of the solver, thinking that is never closed."""
     if isinstance(said, str):
-        thinking = said.partition("\n</think>")[0]
-        return thinking + rng.choice((f"\n</think>\n\n{_NO_ANSWER}", "\n</think>", ""))
+        return said.partition("\n</think>")[0]
     return rng.choice(_DAMAGES)(said)
+
+
+def looped(said: Said, rng: Random) -> tuple[str, FinishReason]:
+    """What is said → a text that goes in circles, and how it ends: some solvers get out of it."""
+    text = written(said)
+    circle = rng.choice(_CIRCLES) * rng.randint(200, 1_000)
+    if isinstance(said, str) and rng.random() < 0.5:
+        begin = text.index("</think>") + rng.choice((0, len("</think>\n\n")))
+        return f"{text[:begin]}{circle}{text[begin:]}", "stop"
+    return f"{cut(text, rng)}{circle}", "length"
 
 
 def cut(text: str, rng: Random) -> str:

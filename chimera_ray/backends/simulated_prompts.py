@@ -47,6 +47,7 @@ class Validate(NamedTuple):
 class Label(NamedTuple):
     """A response is to be compared with the reference answer."""
 
+    problem: str
     reference_answer: str
     response: str
 
@@ -117,9 +118,9 @@ def _label(fields: str) -> Label | None:
     # response begins, and begins at the last border before that: so a problem that imitates one
     # border moves nothing, and a response may imitate any.
     before, rest = _split(fields, "\n</reference_answer>\n<response>\n")
-    reference = _split_last(before, "\n</problem>\n<reference_answer>\n")[1]
+    problem, reference = _split_last(before, "\n</problem>\n<reference_answer>\n")
     response, end = _split_last(rest, "\n</response>\n")
-    return Label(reference, response.strip()) if reference and end else None
+    return Label(problem, reference, response.strip()) if reference and end else None
 
 
 def _split(text: str, border: str) -> tuple[str, str]:

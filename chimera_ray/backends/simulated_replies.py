@@ -9,6 +9,21 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
+from chimera_ray.backends.simulated_answers import (
+    is_in_blind_spot,
+    is_true_answer,
+    same_answer,
+    variant_of,
+    wrong_answer,
+)
+from chimera_ray.backends.simulated_endings import (
+    committed,
+    read_ending,
+    retracted,
+    undecided,
+    unsolved,
+    without_answer,
+)
 from chimera_ray.backends.simulated_prompts import (
     Ask,
     Confirm,
@@ -22,11 +37,9 @@ from chimera_ray.backends.simulated_world import (
     SEED_END,
     Item,
     find_item,
-    is_true_answer,
     make_item,
     task_of,
     topics_of,
-    wrong_answer,
 )
 from chimera_ray.metrics.topic_key import topic_key
 from chimera_ray.model_config import SimulatedModel
@@ -139,7 +152,8 @@ def _validate(ask: Validate, rng: Random, config: SimulatedModel) -> Said:
     failed: dict[str, str] = {}
     item = find_item(ask.problem)
     if item is None or not is_true_answer(item, ask.answer):
-        if rng.random() >= config.false_accept_rate:
+        is_deceived = rng.random() < config.false_accept_rate or _is_blind_to(item, config)
+        if not is_deceived:
             why = _UNVERIFIED if item is None else _FAILED["is_answer_correct"]
             failed["is_answer_correct"] = why
     elif rng.random() < config.false_reject_rate:
@@ -151,12 +165,18 @@ def _validate(ask: Validate, rng: Random, config: SimulatedModel) -> Said:
     }
 
 
+def _is_blind_to(item: Item | None, config: SimulatedModel) -> bool:
+    return item is not None and is_in_blind_spot(
+        item, config.shared_blind_spot_rate, config.blind_spot_seed
+    )
+
+
 def _label(ask: Label, rng: Random, config: SimulatedModel) -> Said:
-    lines = ask.response.splitlines() or [""]
-    answer = final_answer(ask.response) or lines[-1].strip()[:_MAX_QUOTED_CHARS] or None
+    answer = _stated_answer(ask.response)
     # The grader is given the reference, not the truth.
-    reference = Item("", 0, "", ask.reference_answer, ())
-    is_equal = answer is not None and is_true_answer(reference, answer)
+    is_equal = answer is not None and same_answer(
+        find_item(ask.problem), ask.reference_answer, answer
+    )
     error_rate = config.false_reject_rate if is_equal else config.false_accept_rate
     is_correct = answer is not None and is_equal != (rng.random() < error_rate)
     comparison = "The two answers say the same."
@@ -170,16 +190,44 @@ def _label(ask: Label, rng: Random, config: SimulatedModel) -> Said:
     }
 
 
+def _stated_answer(response: str) -> str | None:
+    """A response → what it commits to: without doubt if the simulated solver wrote it."""
+    ending = read_ending(response)
+    if ending is not None:
+        return ending.answer
+    lines = response.splitlines() or [""]
+    return final_answer(response) or lines[-1].strip()[:_MAX_QUOTED_CHARS] or None
+
+
 def _solve(ask: Solve, rng: Random, config: SimulatedModel) -> Said:
     item = find_item(ask.problem)
     if item is None:
-        return f"{_thinking((), rng)}\n</think>\n\nI cannot solve this problem."
-    answer = _answer(item, rng, config)
-    # A box holds several lines, but a line that begins with "Final answer:" holds only one.
-    is_boxed = "\n" in answer or rng.random() < (0.9 if answer[-1:].isdigit() else 0.5)
-    ending = f"\\boxed{{{answer}}}" if is_boxed else f"Final answer: {answer}"
-    way = "\n".join(item.steps)
-    return f"{_thinking(item.steps, rng)}\n</think>\n\n{way}\n\n{ending}"
+        return f"{_thinking((), rng)}\n</think>{unsolved()}"
+    answer, manner = _answer(item, rng, config), _manner(rng, config)
+    way = "\n\n" + "\n".join(item.steps)
+    match manner:
+        case "no_answer":
+            final_part = f"{way}{without_answer()}" if rng.random() < 0.5 else ""
+        case "alternatives":
+            one, two = rng.sample((answer, _other_answer(item, answer, rng)), 2)
+            final_part = way + undecided(one, two, rng)
+        case "retraction":
+            final_part = way + retracted(_other_answer(item, answer, rng), answer, rng)
+        case _:
+            final_part = way + committed(answer, rng)
+    return f"{_thinking(item.steps, rng)}\n</think>{final_part}"
+
+
+def _manner(rng: Random, config: SimulatedModel) -> str:
+    """How a trajectory ends, if not with one plain answer."""
+    rates = {
+        "no_answer": config.no_answer_rate,
+        "alternatives": config.alternatives_rate,
+        "retraction": config.retraction_rate,
+    }
+    # One draw for each, hit or not, so that a rate does not change the replies that it spares.
+    hits = [name for name, rate in rates.items() if rng.random() < rate]
+    return hits[0] if hits else ""
 
 
 def _thinking(steps: tuple[str, ...], rng: Random) -> str:
@@ -189,4 +237,11 @@ def _thinking(steps: tuple[str, ...], rng: Random) -> str:
 
 def _answer(item: Item, rng: Random, config: SimulatedModel) -> str:
     is_wrong = rng.random() < config.wrong_answer_rate
-    return wrong_answer(item, rng.getrandbits(32)) if is_wrong else item.answer
+    return wrong_answer(item, rng.getrandbits(32)) if is_wrong else variant_of(item, rng)
+
+
+def _other_answer(item: Item, answer: str, rng: Random) -> str:
+    """An answer → another one: instead of the true one a wrong one, else the true one."""
+    if is_true_answer(item, answer):
+        return wrong_answer(item, rng.getrandbits(32))
+    return variant_of(item, rng)

@@ -1,15 +1,23 @@
 """The audit against hand-made truth: what it counts is what happened."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import pytest
 from runs import STAGES, Run, config_of, payloads_of, records_of
 
-from chimera_ray.audit import Measure, audit_of
-from chimera_ray.backends.simulated_world import find_item, is_true_answer
+from chimera_ray.audit import Audit, Measure, audit_of, shared_models
+from chimera_ray.backends.simulated_answers import (
+    is_in_blind_spot,
+    is_true_answer,
+    wrong_answer,
+)
+from chimera_ray.backends.simulated_world import find_item
+from chimera_ray.config import read_config
 from chimera_ray.frontier import walk
+from chimera_ray.graph import build_graph
 from chimera_ray.ledger.index import ACCEPTED, REJECTED
 from chimera_ray.ledger.parts import is_part, part_name, write_part
 from chimera_ray.schemas import Example, Problem, Record
@@ -19,14 +27,31 @@ THROUGH = "wrong ones that got through the panel"
 PRECISION = "panel precision: right of those accepted"
 RECALL = "panel recall: accepted of the right ones"
 LABEL_ERRORS = "label errors"
-LABEL_PRECISION = "label precision: truly right of those called correct"
-LABEL_RECALL = "label recall: called correct of the truly right"
+LABEL_PRECISION = "label precision: truly equal of those called correct"
+LABEL_RECALL = "label recall: called correct of the truly equal"
+BY_RULE = "label errors by rule: wrong accepts"
+BY_GRADER = "label errors by grader"
+FALSE_ACCEPTS = "grader's false accepts"
+FALSE_REJECTS = "grader's false rejects"
+WRONG_REFERENCES = "wrong references among the published"
+FROM_TRUTH = "labels that differ from the truth"
+LEFT_OPEN = "left open by the rules"
+EQUAL_LEFT_OPEN = "left open of the truly equal"
+MISREAD = "answers read that were not committed to"
+MISREAD_BY_RULE = "of these, among the wrong accepts by rule"
+UNREAD = "committed answers that were not read"
+INSIDE = "of these, inside the verifiers' shared blind spot"
+OUTSIDE = "of these, outside of it"
+
+
+def _audit(run: Run) -> Audit:
+    audit = audit_of(run.config, run.standings)
+    assert audit is not None
+    return audit
 
 
 def _measures(run: Run) -> dict[str, Measure]:
-    audit = audit_of(run.config, run.standings)
-    assert audit is not None
-    return {measure.name: measure for measure in audit.measures}
+    return {measure.name: measure for measure in _audit(run).measures}
 
 
 def _run(tmp_path: Path, models: Mapping[str, Mapping[str, Any]], **changes: Any) -> Run:
@@ -117,35 +142,181 @@ def test_audit_of_fallible_verifiers_equals_a_count_by_hand(tmp_path: Path) -> N
     ]
 
 
-def test_audit_of_labels_counts_each_kind_of_error(tmp_path: Path) -> None:
-    run = _run(tmp_path, {})
-    last = run.standings[-1]
-    records = records_of(last)
-    assert len(records) >= 4
-    labels = [(True, True), (True, False), (False, True), (False, False)]  # said, truth
-    told = [_labelled(record, *labels[n % 4]) for n, record in enumerate(records)]
-    for name in filter(is_part, run.store.names(last.folder)):
-        run.store.delete(f"{last.folder}/{name}")
-    write_part(run.store, last.folder, part_name("tests", 0), told)
-    run.standings = list(walk(run.graph, run.store))
-    found = _measures(run)
-    kinds = [labels[n % 4] for n in range(len(records))]
-    right = kinds.count((True, True))
-    false_alarms, missed = kinds.count((True, False)), kinds.count((False, True))
-    assert _counts(found, LABEL_ERRORS, LABEL_PRECISION, LABEL_RECALL) == [
-        (false_alarms + missed, len(kinds)),
-        (right, right + false_alarms),
-        (right, right + missed),
+class _Told(NamedTuple):
+    """A label as it is made by hand: what the trajectory says, and what is said of it."""
+
+    final_part: str
+    says_equal: bool
+    by: Literal["rule", "grader"] = "grader"
+    reference: str = "{true}"
+    read: str | None = None
+    """None: what the final part commits to"""
+
+
+TOLD = (
+    _Told("\\boxed{{{true}}}", True, "rule"),
+    _Told("\\boxed{{{true}}}", True),
+    _Told("\\boxed{{{true}}}", False),  # a false reject
+    _Told("\\boxed{{{wrong}}}", False),
+    _Told("\\boxed{{{wrong}}}", True),  # a false accept
+    _Told("\\boxed{{{wrong}}}", True, "rule"),  # a wrong accept by rule, of another answer
+    # Right of the reference, not of the truth; and the other way round.
+    _Told("\\boxed{{{wrong}}}", True, "rule", "{wrong}"),
+    _Told("\\boxed{{{true}}}", False, "grader", "{wrong}"),
+    # A wrong accept by rule, of an answer that was taken back.
+    _Told(
+        "\\boxed{{{true}}}\n\nWait, that is wrong. It should be {wrong}.",
+        True,
+        "rule",
+        read="{true}",
+    ),
+    _Told("The answer is either {true} or {wrong}; I cannot tell which.", False, read=""),
+    _Told("\\boxed{{{true}}}", True, read=""),  # an answer that was not read
+)
+
+
+def test_audit_of_labels_counts_each_kind_of_error_once(tmp_path: Path) -> None:
+    run = _run(tmp_path, {}, drafts=4)
+    num_labels = len(records_of(run.standings[-1]))
+    assert num_labels >= len(TOLD)
+    _tell(run, [*TOLD, *[_Told("\\boxed{{{true}}}", True)] * (num_labels - len(TOLD))])
+    found, num_more = _measures(run), num_labels - len(TOLD)
+    assert _counts(found, LABEL_ERRORS, BY_RULE, BY_GRADER) == [
+        (4, num_labels),
+        (2, 4),
+        (2, num_labels - 4),
+    ]
+    assert _counts(found, FALSE_ACCEPTS, FALSE_REJECTS) == [(1, 4), (1, 3 + num_more)]
+    assert _counts(found, LABEL_PRECISION, LABEL_RECALL) == [
+        (4 + num_more, 7 + num_more),
+        (4 + num_more, 5 + num_more),
+    ]
+    assert _counts(found, WRONG_REFERENCES, FROM_TRUTH) == [(2, num_labels), (6, num_labels)]
+    assert _counts(found, LEFT_OPEN, EQUAL_LEFT_OPEN) == [
+        (num_labels - 4, num_labels),
+        (3 + num_more, 5 + num_more),
+    ]
+    assert _counts(found, MISREAD, MISREAD_BY_RULE, UNREAD) == [
+        (1, num_labels),
+        (1, 2),
+        (1, num_labels),
     ]
 
 
-def _labelled(record: Record, is_correct: bool, is_true: bool) -> Record:
+def test_audit_of_labels_by_form_adds_up_to_all_of_them(tmp_path: Path) -> None:
+    run = _run(tmp_path, {}, drafts=8, params={"label_trajectory": {"use_rules": False}})
+    num_labels = len(records_of(run.standings[-1]))
+    _tell(run, [TOLD[n % len(TOLD)] for n in range(num_labels)])
+    audit = _audit(run)
+    found = {measure.name: measure for measure in audit.measures}
+    assert {form.form for form in audit.forms} > {"plain", "unit", "choice"}
+    assert sum(form.labels for form in audit.forms) == num_labels
+    for name, sums in (
+        (BY_RULE, [form.wrong_by_rule for form in audit.forms]),
+        (BY_GRADER, [form.wrong_by_grader for form in audit.forms]),
+    ):
+        added = sum(m.count for m in sums), sum(m.total for m in sums)
+        assert _counts(found, name) == [added]
+    ruled = sum(form.by_rule.count for form in audit.forms)
+    assert ruled == found[EQUAL_LEFT_OPEN].total - found[EQUAL_LEFT_OPEN].count
+
+
+def test_audit_of_a_real_solver_takes_what_was_read_for_what_was_meant(tmp_path: Path) -> None:
+    run = _run(tmp_path, {}, drafts=4)
+    num_labels = len(records_of(run.standings[-1]))
+    _tell(run, [_Told("It ends in words.", True, "rule", read="{true}")] * num_labels)
+    real = {"backend": "openai", "name": "m"}
+    models = {**run.config.models.model_dump(mode="json"), "solver": real}
+    run.config = read_config({**run.config.model_dump(mode="json"), "models": models})
+    found = _measures(run)
+    assert _counts(found, LABEL_ERRORS) == [(0, num_labels)]
+    assert MISREAD not in found
+
+
+def _tell(run: Run, told: Sequence[_Told]) -> None:
+    """A run and one label by hand for each of its examples → the run with these labels."""
+    last = run.standings[-1]
+    records = [
+        _labelled(record, label) for record, label in zip(records_of(last), told, strict=True)
+    ]
+    for name in filter(is_part, run.store.names(last.folder)):
+        run.store.delete(f"{last.folder}/{name}")
+    write_part(run.store, last.folder, part_name("tests", 0), records)
+    run.standings = list(walk(run.graph, run.store))
+
+
+def _labelled(record: Record, label: _Told) -> Record:
     example = Example.model_validate_json(record.outputs[0].payload)
     item = find_item(example.problem)
     assert item is not None
-    predicted = item.answer if is_true else None
-    told = example.model_copy(update={"is_correct": is_correct, "predicted_answer": predicted})
+    answers = {"true": item.answer, "wrong": wrong_answer(item, 1)}
+    committed = "{wrong}" if "{wrong}" in label.final_part else "{true}"
+    read = committed if label.read is None else label.read
+    told = example.model_copy(
+        update={
+            "final_part": label.final_part.format(**answers),
+            "reference_answer": label.reference.format(**answers),
+            "predicted_answer": read.format(**answers) or None,
+            "is_correct": label.says_equal,
+            "decided_by": label.by,
+        }
+    )
     return record._replace(outputs=(record.outputs[0]._replace(payload=told.model_dump_json()),))
+
+
+def test_audit_of_a_shared_blind_spot_counts_its_problems_apart(tmp_path: Path) -> None:
+    blind = {"shared_blind_spot_rate": 0.4, "blind_spot_seed": 3}
+    models = {"drafter": {"wrong_answer_rate": 1.0}, "verifier_a": blind, "verifier_b": blind}
+    run = _run(tmp_path, models, stages=STAGES[:5], drafts=8)
+    items = [find_item(payload) for payload in payloads_of(run.stage("validate_problem"))]
+    inside = sum(item is not None and is_in_blind_spot(item, 0.4, 3) for item in items)
+    assert 0 < inside < len(items)
+    found = _measures(run)
+    assert _counts(found, THROUGH, INSIDE, OUTSIDE) == [
+        (inside, len(items)),
+        (inside, inside),
+        (0, len(items) - inside),
+    ]
+
+
+def test_audit_of_blind_spots_that_are_not_shared_speaks_of_none(tmp_path: Path) -> None:
+    models = {
+        "drafter": {"wrong_answer_rate": 1.0},
+        "verifier_a": {"shared_blind_spot_rate": 0.4, "blind_spot_seed": 3},
+        "verifier_b": {"shared_blind_spot_rate": 0.4, "blind_spot_seed": 4},
+    }
+    found = _measures(_run(tmp_path, models, stages=STAGES[:5], drafts=8))
+    assert INSIDE not in found
+    assert found[THROUGH].count < found[WRONG].count * 0.4
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        ({}, []),
+        ({"drafter": "m", "verifier_a": "m"}, [("drafter", "verifier_a")]),
+        ({"verifier_a": "m", "verifier_b": "m"}, [("verifier_a", "verifier_b")]),
+        ({"solver": "m", "grader": "m"}, [("solver", "grader")]),
+        ({"drafter": "m", "solver": "m"}, [("drafter", "solver")]),
+        ({"expander": "m", "drafter": "m"}, []),
+    ],
+    ids=["none", "drafter", "verifiers", "grader", "solver", "expander"],
+)
+def test_shared_models_of_one_name_are_warned_of(
+    tmp_path: Path, names: Mapping[str, str], pairs: list[tuple[str, str]]
+) -> None:
+    models = {role: {"name": name} for role, name in names.items()}
+    config = config_of(tmp_path, models=models)
+    found = shared_models(config, build_graph(config))
+    assert [warning.split(" are ")[0] for warning in found] == [
+        f"{one} and {other}" for one, other in pairs
+    ]
+    assert all("m: their errors may be shared" in warning for warning in found)
+
+
+def test_shared_models_of_roles_that_the_recipe_does_not_ask_are_no_matter(tmp_path: Path) -> None:
+    config = config_of(tmp_path, stages=STAGES[:5], models={"solver": {"name": "simulated-grader"}})
+    assert shared_models(config, build_graph(config)) == []
 
 
 def test_audit_of_a_recipe_without_problems_is_none(tmp_path: Path) -> None:

@@ -9,17 +9,16 @@ from itertools import islice
 
 import pytest
 
+from chimera_ray.backends.simulated_answers import is_true_answer, wrong_answer
 from chimera_ray.backends.simulated_catalogue import CATALOGUE
 from chimera_ray.backends.simulated_world import (
     SEED_END,
     Item,
     find_item,
-    is_true_answer,
     make_item,
     task_of,
     taxonomy,
     topics_of,
-    wrong_answer,
 )
 
 SUBJECTS = {
@@ -32,7 +31,8 @@ SEEDS = (0, 1, 2, 3, SEED_END - 1)
 _PRINT_ITEMS = """
 import json
 from chimera_ray.backends.simulated_catalogue import CATALOGUE
-from chimera_ray.backends.simulated_world import make_item, task_of, topics_of, wrong_answer
+from chimera_ray.backends.simulated_answers import wrong_answer
+from chimera_ray.backends.simulated_world import make_item, task_of, topics_of
 items = [make_item(task, 11) for task in CATALOGUE]
 print(json.dumps([[list(i[:4]), list(i.steps), wrong_answer(i, 3)] for i in items]))
 print(json.dumps([topics_of("Geology"), task_of("Geology", "Strata")]))
