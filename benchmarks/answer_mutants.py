@@ -12,8 +12,9 @@ from itertools import count
 from random import Random
 from typing import NamedTuple
 
+from chimera_ray.backends.simulated_answers import is_true_answer, wrong_answer
 from chimera_ray.backends.simulated_catalogue import CATALOGUE
-from chimera_ray.backends.simulated_world import Item, is_true_answer, make_item
+from chimera_ray.backends.simulated_world import Item, make_item
 
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\.")
 _NUMERAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
@@ -29,7 +30,7 @@ _OPERANDS = re.compile(
     r"(?<![\w.^/*×-])(?P<one>[0-9]+(?:\.[0-9]+)?|[a-z])(?P<sign> ?[-/:] ?)"
     r"(?P<two>[0-9]+(?:\.[0-9]+)?i?|[a-z])(?![\w.^/*×-])"
 )
-_INTERVAL = re.compile(r"[\[(][^\[\](),]+,[^\[\](),]+[\])]")
+_INTERVAL = re.compile(r"[\[(][^\[\](),']+,[^\[\](),']+[\])]")
 _SEQUENCE = re.compile(r"[^\s,{}+*×\\()]+(?:,? [^\s,{}+*×\\()]+)+|[^\s,]+(?:,? [A-Za-z][^\s,]*)+")
 _FACTORS = re.compile(r"[0-9]+(?: ?[×*] ?[0-9]+)+")
 
@@ -49,14 +50,24 @@ def make_mutants(number: int) -> Iterator[Mutant]:
     for seed in count():
         for task in sorted(CATALOGUE):
             item = make_item(task, seed)
-            for strategy, change in STRATEGIES.items():
-                changed = change(item.answer, Random(f"{strategy}/{task}/{seed}"))
-                if changed is None or (item.answer, changed) in seen or _is_true(item, changed):
+            for strategy, changed in _changed(item, seed):
+                if (item.answer, changed) in seen or _is_true(item, changed):
                     continue
                 seen.add((item.answer, changed))
                 yield Mutant(task, strategy, item.answer, changed)
                 if len(seen) == number:
                     return
+
+
+def _changed(item: Item, seed: int) -> Iterator[tuple[str, str]]:
+    """An item → each strategy that finds something to change in its answer, with what it makes."""
+    for strategy, change in STRATEGIES.items():
+        if strategy in _OF_SEQUENCES and item.values:
+            continue  # "4 August 1921" says what "August 4 1921" says
+        changed = change(item.answer, Random(f"{strategy}/{item.task}/{seed}"))
+        if changed is not None:
+            yield strategy, changed
+    yield "the world's own mistake", wrong_answer(item, seed)
 
 
 def _is_true(item: Item, changed: str) -> bool:
@@ -126,6 +137,9 @@ def _index(text: str, rng: Random) -> str | None:
 
 
 def _operands(text: str, rng: Random) -> str | None:
+    """Two operands of "-", "/" or ":" change places, where no square or the like undoes it."""
+    if re.search(r"\)\^|\||cos", text):
+        return None
     spots = [found for found in _OPERANDS.finditer(text) if found["one"] != found["two"]]
     if not spots:
         return None
@@ -178,3 +192,4 @@ STRATEGIES: dict[str, Callable[[str, Random], str | None]] = {
     "two neighbouring members": _members,
     "one bracket": _bracket,
 }
+_OF_SEQUENCES = ("two neighbouring members",)
