@@ -11,14 +11,18 @@ from typing import Any, NamedTuple, TypeAlias
 
 from chimera_ray.metrics.answers.tree import Unreadable
 
-Monomial: TypeAlias = tuple[tuple[int, Fraction], ...]
+Exponent: TypeAlias = Fraction | int
+Monomial: TypeAlias = tuple[tuple[int, Exponent], ...]
 """generators by their index, each with its exponent"""
 Polynomial: TypeAlias = dict[Monomial, Fraction]
 
 MAX_BITS = 8_000
 """of a numerator or a denominator"""
-_MAX_WORK = 8_000
+_MAX_WORK = 2_500
 _MAX_GENERATORS = 60
+
+_FREE = frozenset({"letter", "constant", "exp", "power", "ln", "opaque"})
+"""kinds of generators without a relation"""
 
 ONE: Polynomial = {(): Fraction(1)}
 
@@ -49,7 +53,7 @@ class Ring:
         self.generators.append(generator)
         return len(self.generators) - 1
 
-    def power_of(self, kind: str, key: Any, exponent: Fraction = Fraction(1)) -> Polynomial:  # noqa: ANN401
+    def power_of(self, kind: str, key: Any, exponent: Exponent = 1) -> Polynomial:  # noqa: ANN401
         """A generator and an exponent → that power, with the generator's relation applied."""
         return self._reduced({self.index(kind, key): exponent})
 
@@ -63,7 +67,7 @@ class Ring:
                 del total[monomial]
         return total
 
-    def scale(self, polynomial: Polynomial, factor: Fraction) -> Polynomial:
+    def scale(self, polynomial: Polynomial, factor: Exponent) -> Polynomial:
         """Polynomial and rational → their product."""
         self.spend(len(polynomial))
         return {key: _bounded(value * factor) for key, value in polynomial.items() if factor}
@@ -76,12 +80,14 @@ class Ring:
             for second, b in right.items():
                 exponents = dict(first)
                 for place, exponent in second:
-                    exponents[place] = exponents.get(place, Fraction(0)) + exponent
-                term = self._reduced(exponents) if first and second else {first or second: ONE[()]}
+                    exponents[place] = exponents.get(place, 0) + exponent
                 coefficient = _bounded(a * b)
-                for monomial, factor in term.items():
-                    value = total.get(monomial, Fraction(0)) + coefficient * factor
-                    total[monomial] = _bounded(value)
+                if not first or not second or self._are_free(exponents):
+                    monomial = tuple(sorted(pair for pair in exponents.items() if pair[1]))
+                    total[monomial] = total.get(monomial, 0) + coefficient
+                    continue
+                for monomial, factor in self._reduced(exponents).items():
+                    total[monomial] = _bounded(total.get(monomial, 0) + coefficient * factor)
         return {monomial: value for monomial, value in total.items() if value}
 
     def power(self, base: Polynomial, exponent: int) -> Polynomial:
@@ -134,11 +140,15 @@ class Ring:
         if self._work < 0:
             raise Unreadable
 
-    def _reduced(self, exponents: dict[int, Fraction]) -> Polynomial:
+    def _are_free(self, places: Iterable[int]) -> bool:
+        """Generators by their index → whether none of them has a relation."""
+        return all(self.generators[place].kind in _FREE for place in places)
+
+    def _reduced(self, exponents: dict[int, Exponent]) -> Polynomial:
         """Generators with any exponents → what that is once each relation is applied."""
         self.spend(1)
         factor = Fraction(1)
-        plain: dict[int, Fraction] = {}
+        plain: dict[int, Exponent] = {}
         extra: list[Polynomial] = []
         for place, exponent in exponents.items():
             kind, key = self.generators[place]
@@ -172,9 +182,9 @@ def power_of_rational(base: Fraction, exponent: int) -> Fraction:
     return base**exponent
 
 
-def _turned(ring: Ring, exponent: Fraction) -> tuple[Fraction, int, Iterable[Polynomial]]:
+def _turned(ring: Ring, exponent: Exponent) -> tuple[Exponent, int, Iterable[Polynomial]]:
     """Half turns → those that stay a generator, a sign, and factors that are known exactly."""
-    kept = exponent % 1
+    kept = Fraction(exponent) % 1
     sign = -1 if exponent % 2 >= 1 else 1
     if 12 % kept.denominator:
         return kept, sign, ()
@@ -209,8 +219,8 @@ def _bounded(value: Fraction) -> Fraction:
     return value
 
 
-def _row(monomial: Monomial, width: int) -> list[Fraction]:
-    row = [Fraction(0)] * width
+def _row(monomial: Monomial, width: int) -> list[Exponent]:
+    row: list[Exponent] = [0] * width
     for place, exponent in monomial:
         row[place] = exponent
     return row
@@ -219,7 +229,7 @@ def _row(monomial: Monomial, width: int) -> list[Fraction]:
 def _quotient(top: Monomial, bottom: Monomial) -> Monomial | None:
     exponents = dict(top)
     for place, exponent in bottom:
-        exponents[place] = exponents.get(place, Fraction(0)) - exponent
+        exponents[place] = exponents.get(place, 0) - exponent
         if exponents[place] < 0:
             return None
     return tuple(sorted((place, value) for place, value in exponents.items() if value))

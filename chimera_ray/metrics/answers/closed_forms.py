@@ -15,7 +15,7 @@ from chimera_ray.metrics.answers.primes import factors
 from chimera_ray.metrics.answers.quotients import Quotient, rational_quotient
 from chimera_ray.metrics.answers.tree import Tree, Unreadable
 
-_MAX_FACTORIAL = 800
+MAX_FACTORIAL = 800
 
 
 class Value(NamedTuple):
@@ -65,6 +65,7 @@ class _Evaluation(Functions):
             "constant": self._constant,
             "sum": self._sum,
             "product": self._product,
+            "quotient": self._quotient,
             "power": self._power,
             "root": lambda tree: self.root(self.of(tree.parts[0]), int(tree.name), True),
             "exp": lambda tree: self.exp(self.of(tree.parts[0])),
@@ -104,6 +105,10 @@ class _Evaluation(Functions):
         for part in tree.parts:
             total = self.multiply(total, self.of(part))
         return total
+
+    def _quotient(self, tree: Tree) -> Quotient:
+        top, bottom = map(self.of, tree.parts)
+        return self.multiply(top, self.invert(bottom))
 
     def _power(self, tree: Tree) -> Quotient:
         base, exponent = self.of(tree.parts[0]), self.of(tree.parts[1])
@@ -164,13 +169,13 @@ class _Evaluation(Functions):
         number = argument.rational
         if number is None:
             return self.opaque("factorial", argument)
-        if number.denominator != 1 or not 0 <= number <= _MAX_FACTORIAL:
+        if number.denominator != 1 or not 0 <= number <= MAX_FACTORIAL:
             raise Unreadable
         return rational_quotient(Fraction(factorial(int(number))))
 
     def _binomial(self, tree: Tree) -> Quotient:
         top, bottom = (self.of(part).rational for part in tree.parts)
-        if top is None or bottom is None or not 0 <= bottom <= top <= _MAX_FACTORIAL:
+        if top is None or bottom is None or not 0 <= bottom <= top <= MAX_FACTORIAL:
             raise Unreadable
         if top.denominator != 1 or bottom.denominator != 1:
             raise Unreadable

@@ -12,7 +12,7 @@ from chimera_ray.metrics.answers.algebra import Ring
 from chimera_ray.metrics.answers.closed_forms import is_same_value, value_of
 from chimera_ray.metrics.answers.estimate import are_close
 from chimera_ray.metrics.answers.expression import check_letters
-from chimera_ray.metrics.answers.numerals import may_number_a_version
+from chimera_ray.metrics.answers.numerals import may_be_two_metres, may_number_a_version
 from chimera_ray.metrics.answers.reading import Reading, named_value
 from chimera_ray.metrics.answers.tree import (
     Tree,
@@ -104,7 +104,9 @@ def _compare_named(left: Reading, right: Reading) -> Outcome:
 def _compare_scalars(left: Reading, right: Reading) -> Outcome:
     first, second = left.numeral, right.numeral
     if first and second:
-        if first.value != second.value or may_number_a_version(first, second):
+        if first.value != second.value:
+            return None
+        if may_number_a_version(first, second) or may_be_two_metres(first, second):
             return None
         is_mixed = first.is_percent != second.is_percent
         return None if is_mixed and first.value.denominator == 1 else _SAME

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
+from chimera_ray.metrics.answers.closed_forms import MAX_FACTORIAL
 from chimera_ray.metrics.answers.tree import Tree, letters
 
 _TOLERANCE = 1e-7
@@ -59,17 +60,21 @@ def _value(tree: Tree, at: dict[str, float]) -> complex:
         return _CONSTANTS[tree.name]
     parts = [complex(_value(part, at)) for part in tree.parts]
     if tree.head == "sum":
-        return sum(parts)
+        return sum(parts, 0j)
     if tree.head == "product":
         return complex(math.prod(parts))
+    if tree.head == "quotient":
+        return parts[0] / parts[1]
     if tree.head == "power":
         return complex(parts[0] ** (parts[1] if parts[1].imag else parts[1].real))
     if tree.head == "root":
         degree = int(tree.name)
         if degree % 2 and not parts[0].imag and parts[0].real < 0:
-            return -((-parts[0].real) ** (1 / degree))
-        return cmath.sqrt(parts[0]) if degree == 2 else parts[0] ** (1 / degree)
+            return complex(-((-parts[0].real) ** (1 / degree)))
+        return cmath.sqrt(parts[0]) if degree == 2 else complex(parts[0] ** (1 / degree))
     if tree.head == "binomial":
+        if max(abs(part) for part in parts) > MAX_FACTORIAL:
+            raise OverflowError
         return math.comb(int(parts[0].real), int(parts[1].real))
     if tree.head == "log" and len(parts) == 2:
         return cmath.log(parts[0]) / cmath.log(parts[1])

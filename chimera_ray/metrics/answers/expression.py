@@ -12,6 +12,7 @@ from chimera_ray.metrics.answers.names import (
     FUNCTIONS,
     GREEK_LETTERS,
     MULTIPLIERS,
+    NUMBER_SETS,
     POWERED_FUNCTIONS,
     is_product_of_letters,
 )
@@ -25,7 +26,6 @@ from chimera_ray.metrics.answers.tree import (
     number_tree,
     product_tree,
     quotient_tree,
-    walk,
 )
 
 _MAX_DEPTH = 24
@@ -39,6 +39,8 @@ def expression(tokens: tuple[Token, ...]) -> Tree:
     """Tokens → the tree of their expression; Unreadable if they may be anything else."""
     if not tokens or sum(token.text == "|" for token in tokens) not in (0, 2):
         raise Unreadable
+    if any(map(_is_word_in_parentheses, tokens, tokens[1:], tokens[2:])):
+        raise Unreadable  # "(iv)"
     reader = _Reader(tokens)
     tree = reader.sum()
     if reader.peek() is not END:
@@ -51,10 +53,8 @@ def check_letters(*trees: Tree) -> None:
     """Trees of one answer, or of two → nothing; Unreadable if their letters may not commute."""
     names = frozenset[str]().union(*(letters(tree) for tree in trees))
     orders = frozenset[tuple[str, str]]().union(*(letter_orders(tree) for tree in trees))
-    if sum(name[:1].isupper() for name in names) > 1:
+    if sum(name[:1].isupper() for name in names) > 1 or names & NUMBER_SETS:
         raise Unreadable
-    if not names & {"j", "k"}:  # beside which i may be a quaternion
-        orders = frozenset(pair for pair in orders if "i" not in pair)
     if any((second, first) in orders for first, second in orders):
         raise Unreadable
 
@@ -110,6 +110,7 @@ class _Reader:
         while True:
             operator = _OPERATORS.get(self.peek().text)
             if operator == "/":
+                self._check_exponent()
                 self.take()
                 bottom = self._power()
                 if self._may_follow() or self.peek().text in _OPERATORS:
@@ -125,6 +126,8 @@ class _Reader:
                 start = self.peek()
                 self._check_juxtaposed(parts[-1], first)
                 parts.append(self._power())
+                if start.text == "(" and _may_be_a_call(parts[-2], parts[-1]):
+                    raise Unreadable  # "x(t+1)"
             else:
                 return product_tree(*parts)
             first = start
@@ -154,6 +157,13 @@ class _Reader:
         if after.text == ")" and (inner.kind == "number" or left.head != "number"):
             raise Unreadable  # "x(2)", "2(3)", "a(n)"
 
+    def _check_exponent(self) -> None:
+        """Raise Unreadable if the fraction may be the exponent, as in "8^1/3"."""
+        before = [token.text for token in self._tokens[max(0, self._at - 3) : self._at]]
+        is_unbraced = before[-2:-1] == ["^"] and (before[-1] == "1" or before[-1].isalpha())
+        if is_unbraced or before[:2] == ["^", "-"]:
+            raise Unreadable
+
     def _power(self) -> Tree:
         start = self._at
         base = self._atom()
@@ -163,7 +173,7 @@ class _Reader:
         if self.peek().text != "^":
             return base
         self.take()
-        exponent = self._exponent()
+        exponent = self._exponent(base.head == "number")
         if self.peek().text in ("^", "!", "'"):
             raise Unreadable
         is_letter = base.head == "letter"
@@ -175,10 +185,11 @@ class _Reader:
                 raise Unreadable  # "f^{-1}"
         return Tree("power", "", (base, exponent))
 
-    def _exponent(self) -> Tree:
+    def _exponent(self, is_of_number: bool = False) -> Tree:
         token = self.peek()
         if token.text in ("{", "("):
-            if self.peek(1).text == "(" or (token.text == "(" and self.peek(2).text == ")"):
+            is_enclosed = token.text == "(" and self.peek(2).text == ")"
+            if self.peek(1).text == "(" or (is_enclosed and not is_of_number):
                 raise Unreadable  # "y^{(4)}"
             exponent = self._bracketed(token.text)
         else:
@@ -296,7 +307,11 @@ class _Reader:
         base, power = None, None
         if name == "log" and self.peek().text == "_":
             self.take()
-            base = self._bracketed("{") if self.peek().text == "{" else _number(self.take())
+            if self.peek().text == "e":
+                self.take()
+                name = "ln"
+            else:
+                base = self._bracketed("{") if self.peek().text == "{" else _number(self.take())
         if self.peek().text == "^":
             self.take()
             power = self._exponent()
@@ -390,6 +405,19 @@ def _check_cross(left: Tree, right: Tree) -> None:
         raise Unreadable
 
 
-def has_call(tree: Tree) -> bool:
-    """Tree → whether it holds a function, a root or a power beside numbers and letters."""
-    return any(node.head not in ("number", "letter", "sum", "product") for node in walk(tree))
+def _may_be_a_call(left: Tree, inner: Tree) -> bool:
+    r"""A factor and what stands in parentheses after it → whether it may be a function of that.
+
+    "n(n+1)" and "a(b+c)" are products; "x(t+1)", "y(2x)" and "\pi(2x)" may be none.
+    """
+    if left.head == "constant":
+        return inner.head != "sum" and left.name == "pi"
+    if left.head != "letter":
+        return False
+    names = letters(inner)
+    return inner.head != "sum" or (left.name not in names and len(names) < 2)
+
+
+def _is_word_in_parentheses(opening: Token, inner: Token, closing: Token) -> bool:
+    is_word = inner.kind == "word" and len(inner.text) > 1 and inner.text != "pi"
+    return is_word and opening.text == "(" and closing.text == ")"

@@ -23,6 +23,7 @@ GREEK_LETTERS = frozenset(
 )
 MULTIPLIERS = frozenset("abckmnrstxyz")
 """letters that multiply what stands in parentheses after them; others may be functions of it"""
+NUMBER_SETS = frozenset("QZ")
 FUNCTION_LETTERS = frozenset({"f", "g", "h", r"\sigma", r"\tau", r"\phi", r"\varphi", r"\psi"})
 """letters whose power −1 may be an inverse map"""
 MAX_RUN = 3
@@ -31,7 +32,7 @@ MAX_RUN = 3
 
 def is_product_of_letters(word: str) -> bool:
     """Letters in a row → whether each is a factor, since they are no word, function or name."""
-    is_word = word in _WORDS or f"\\{word}" in GREEK_LETTERS
+    is_word = word in _WORDS or f"\\{word}" in GREEK_LETTERS or len(set(word)) < len(word)
     starts_as_function = len(word) > 1 and word.startswith(tuple(FUNCTIONS))
     return len(word) <= MAX_RUN and not is_word and not starts_as_function
 
@@ -42,5 +43,6 @@ _WORDS = frozenset(
     sup inf det deg dim ker arg lim nan dne and any all but can day few for has had how its low let
     man men new nor not now odd off old one our out own per put red run say see sum the top too try
     two use via was way who why win yes yet you top bit box law tan dx dy dz dt du dv dr ds
+    cm mm km kg nm
     """.split()  # noqa: SIM905 - many words, read as words
 )

@@ -31,7 +31,7 @@ _CHARACTERS = str.maketrans(
         **_WIDE,
         **{sign: name + " " for sign, name in _GREEK.items()},
         **_FRACTIONS,
-        **dict.fromkeys("−–‐‑", "-"),
+        **dict.fromkeys("−‐‑", "-"),
         **dict.fromkeys("\0\u00a0\u2009\u202f\u2007\u3000\t\n\r", " "),
         **{"π": r"\pi ", "∞": r"\infty ", "µ": r"\mu ", "√": r"\sqrt ", "÷": r"\div "},
         **{"×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "±": r"\pm ", "∪": r"\cup "},
@@ -45,12 +45,14 @@ _RUNS = (
     (re.compile("[⁰¹²³⁴-⁹⁺⁻ⁿ]+"), lambda run: "^{" + run[0].translate(_SUPERSCRIPTS) + "}"),
     (re.compile("[₀-₋]+"), lambda run: "_{" + run[0].translate(_SUBSCRIPTS) + "}"),
     (re.compile(r"√(\d+)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<=[\w)])\*\*(?=[\w(+-])"), "^"),
+    (re.compile(r"(?:(?<=[-+*/=<>(\[{,^])|\A)–"), "-"),  # elsewhere it may part a range
 )
 _REWRITES = (
     (re.compile(r"(?<=\d)\\,(?=\d{3}(?!\d))"), ""),
     (re.compile(r"\\(?:left|right)\.|\\(?:left|right|displaystyle|limits)(?![A-Za-z])"), ""),
     (re.compile(r"\\[Bb]igg?[lr]?(?![A-Za-z])"), ""),
-    (re.compile(r"(?<!\\)\\[,;:! ]|\\q?quad(?![A-Za-z])|(?<=[\d}])~(?=[A-Za-z\\])"), " "),
+    (re.compile(r"(?<!\\)\\[,;:! ]|\\q?quad(?![A-Za-z])|(?<=\d)~(?=\\(?:text|mathrm)\b)"), " "),
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(le|ge|ne)q(?![A-Za-z])"), r"\\\1"),
     (re.compile("<=(?!>)"), r"\\le "),
@@ -91,7 +93,7 @@ _BRACES = (
 )
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_INNER_DOLLARS = re.compile(r"(?<!\\)\$(?![ \d]*\$)((?:[^$ \\]|\\.)[^$]*)(?<![ \\])\$(?!\d)")
+_INNER_DOLLARS = re.compile(r"(?<!\\)\$(?! )((?:[^$ \\]|\\.)[^$]*)(?<![ \\])\$(?!\d)")
 
 
 def normal_text(text: str) -> str:

@@ -6,14 +6,13 @@ code), a fraction that is not reduced ("6/8", a time signature), "2e-1" (2e − 
 
 import re
 from fractions import Fraction
-from math import gcd
 from typing import NamedTuple
 
 _MAX_CHARS = 300
 
 _POWER_OF_TEN = (
     r"(?:[eE](?P<e>[+-]?\d{1,3})"
-    r"|(?:\\times|\\cdot|\*) ?10\^(?:\{(?P<p>[+-]?\d{1,3})\}|(?P<d>[+-]?\d{1,3})))"
+    r"|(?:\\times|\\cdot|\*|x) ?10\^(?:\{(?P<p>[+-]?\d{1,3})\}|(?P<d>[+-]?\d{1,3})))"
 )
 _NUMERAL = re.compile(
     r"(?P<sign>[+-]?)(?:"
@@ -23,7 +22,7 @@ _NUMERAL = re.compile(
     r"| (?P<spaced_top>\d+)/(?P<spaced_bottom>\d+))"
     r"|(?P<repeated>\d*\.\d*)\\overline\{(?P<period>\d{1,30})\}"
     rf"|(?P<decimal>(?:[1-9]\d{{0,2}}(?:,\d{{3}})+|\d+)(?:\.\d+)?|\.\d+){_POWER_OF_TEN}?"
-    r")(?P<percent> ?%| ?percent(?![A-Za-z]))?"
+    r")(?P<percent> ?%| ?per ?cent(?![A-Za-z]))?"
 )
 _LEADING_ZERO = re.compile(r"0\d")
 _NAMES = frozenset({"9/11", "24/7"})
@@ -38,6 +37,9 @@ class Numeral(NamedTuple):
     is_percent: bool = False
     num_digits: int | None = None
     """significant digits of a plain decimal"""
+    is_fraction: bool = False
+    is_reduced: bool = True
+    """whether a fraction has no smaller numerator and denominator"""
 
 
 def numeral(text: str) -> Numeral | None:
@@ -65,6 +67,14 @@ def _read(match: re.Match[str]) -> Numeral | None:
     return read._replace(value=read.value * scale, is_percent=parts["percent"] is not None)
 
 
+def may_be_two_metres(left: Numeral, right: Numeral) -> bool:
+    """Two numerals of one value → whether they are fractions of which one can be reduced.
+
+    3/4 and 6/8 are two time signatures, however their fractions are written.
+    """
+    return left.is_fraction and right.is_fraction and not (left.is_reduced and right.is_reduced)
+
+
 def may_number_a_version(left: Numeral, right: Numeral) -> bool:
     """Two numerals of one value → whether they part like "1.10" and "1.1".
 
@@ -79,10 +89,10 @@ def _fraction(parts: dict[str, str | None]) -> Numeral | None:
     for top, bottom in (("top", "bottom"), ("slash_top", "slash_bottom")):
         if parts[top]:
             value = _ratio(parts[top], parts[bottom])
-            is_plain = top == "slash_top" and not parts["sign"]
-            if value is None or (is_plain and gcd(int(parts[top]), int(parts[bottom])) > 1):  # type: ignore[arg-type]
+            is_reduced = value is not None and str(value.denominator) == parts[bottom]
+            if value is None or (top == "slash_top" and not parts["sign"] and not is_reduced):
                 return None
-            return Numeral(value)
+            return Numeral(value, is_fraction=True, is_reduced=is_reduced)
     part = _ratio(
         parts["mixed_top"] or parts["spaced_top"], parts["mixed_bottom"] or parts["spaced_bottom"]
     )

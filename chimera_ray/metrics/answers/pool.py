@@ -137,9 +137,19 @@ class _Worker:
     def _work(self) -> None:
         while (asked := self._questions.get()) is not None:
             if asked.answer.set_running_or_notify_cancel():
-                said = None if self._is_closing else self._answer(asked.pairs)
-                asked.answer.set_result(said)
+                asked.answer.set_result(
+                    None if self._is_closing else self._safe_answer(asked.pairs)
+                )
         self._end()
+
+    def _safe_answer(self, pairs: tuple[tuple[Tree, Tree], ...]) -> bool | None:
+        """Pairs → their verdict; whatever goes wrong with the child leaves them open."""
+        try:
+            return self._answer(pairs)
+        except Exception as error:  # noqa: BLE001 - a thread that dies would never answer
+            self._end()
+            self._pool.give_up(repr(error))
+            return None
 
     def _answer(self, pairs: tuple[tuple[Tree, Tree], ...]) -> bool | None:
         if self.child is None and not self._start():

@@ -90,6 +90,7 @@ def _operations() -> dict[str, Callable[..., _Sympy]]:
         **{"tanh": sympy.tanh, "exp": sympy.exp, "ln": sympy.log, "arcsin": sympy.asin},
         **{"arccos": sympy.acos, "arctan": sympy.atan, "factorial": sympy.factorial},
         **{"binomial": sympy.binomial, "floor": sympy.floor, "ceil": sympy.ceiling},
+        "quotient": lambda top, bottom: top / bottom,
         "log": lambda argument, *base: (
             sympy.log(argument) / (sympy.log(*base) if base else sympy.Symbol("b"))
         ),

@@ -119,14 +119,10 @@ class Field:
         """A denominator → noted by its factors, as far as they show: 2x²√y by x and by y."""
         places = {place for monomial in polynomial for place, _ in monomial}
         rows = {monomial: dict(monomial) for monomial in polynomial}
-        shared = {
-            place: min(row.get(place, Fraction(0)) for row in rows.values()) for place in places
-        }
+        shared = {place: min(row.get(place, 0) for row in rows.values()) for place in places}
         rest: Polynomial = {}
         for monomial, factor in polynomial.items():
-            left = (
-                (place, rows[monomial].get(place, Fraction(0)) - shared[place]) for place in places
-            )
+            left = ((place, rows[monomial].get(place, 0) - shared[place]) for place in places)
             rest[tuple(sorted(pair for pair in left if pair[1]))] = factor
         for place, exponent in shared.items():
             kind, key = self.ring.generators[place]
@@ -135,7 +131,7 @@ class Field:
             elif exponent and kind == "power" and key[0] == "letter":
                 self.exclude(self.ring.power_of("letter", key[1]))
             elif exponent and kind in ("letter", "opaque") and self.ring.is_unknown(place):
-                self.excluded.append({((place, Fraction(1)),): Fraction(1)})
+                self.excluded.append({((place, 1),): Fraction(1)})
         if self.ring.holds_letters(rest):
             self.excluded.append(rest)
 
@@ -195,7 +191,9 @@ class Field:
             power = self.ring.power_of("prime", prime, Fraction(times, degree))
             result = self.ring.multiply(result, power)
         for (kind, key), (_, exponent) in zip(kinds, monomial, strict=True):
-            result = self.ring.multiply(result, self.ring.power_of(kind, key, exponent / degree))
+            result = self.ring.multiply(
+                result, self.ring.power_of(kind, key, Fraction(exponent) / degree)
+            )
         return Quotient(result)
 
     def opaque(self, name: str, argument: Quotient) -> Quotient:

@@ -25,7 +25,10 @@ _CHOICE = re.compile(
     r"(?:(?:[Oo]ption|[Cc]hoice) )?"
     r"(?:\((?P<round>[A-Ja-h])\)|(?P<half>[A-Ja-h])\)|(?P<plain>[A-J]):?)"
 )
-_TWO_READINGS = re.compile(r"\d+/\d+|[\d./]+(?:-[\d./]+)+|.*(?:\d[eE][-+]?\d|! ?=).*", re.DOTALL)
+_TWO_READINGS = re.compile(
+    r"\d+/\d+|-?[\d./]+(?:-[\d./]+)+|(\d+)\^\S+-\1\^\S+|\([A-Za-z]+\)|.*(?:\d[eE][-+]?\d|! ?=).*",
+    re.DOTALL,
+)
 _THOUSANDS = re.compile(r"(?<!\d)\d{1,3},\d{3}(?!\d)")
 _UNIT_START = re.compile(r"(?<=[\d}) ])(?=[A-Za-z\\^])")
 _COMMA = frozenset({","})
@@ -177,7 +180,8 @@ def _alone(tokens: Tokens, depth: int) -> Reading:
     text = text_of(tokens)
     if simple := _simple(text):
         return simple
-    if _TWO_READINGS.fullmatch(text):
+    is_word = len(tokens) == 1 and tokens[0].kind == "word" and len(text) > 1 and text != "pi"
+    if is_word or _TWO_READINGS.fullmatch(text):
         raise Unreadable
     if text.startswith(r"\begin"):
         return _matrix(tokens, depth)

@@ -25,7 +25,16 @@ _SI = {
     **{"V": "kg m2 s-3 A-1", "F": "A2 s4 kg-1 m-2", r"\Omega": "kg m2 s-3 A-2"},
     **{"T": "kg s-2 A-1", "Wb": "kg m2 s-2 A-1", "H": "kg m2 s-2 A-2", "Hz": "Hz"},
     **{"L": "l", "l": "l", "eV": "eV", "Bq": "Bq", "Gy": "Gy", "Sv": "Sv"},
-    **{"lm": "lm", "lx": "lx", "cd": "cd", "rad": "rad", "cal": "cal", "M": "M", "Wh": "Wh"},
+    **{
+        "lm": "lm",
+        "lx": "lx",
+        "cd": "cd",
+        "rad": "rad",
+        "S": "A2 s3 kg-1 m-2",
+        "cal": "cal",
+        "M": "M",
+        "Wh": "Wh",
+    },
 }
 """units that take prefixes, in terms of what they are compared by"""
 _OTHERS = {
@@ -43,7 +52,7 @@ _NAMES = {
     **{"kelvin": "K", "mole": "mol", "newton": "N", "joule": "J", "watt": "W", "pascal": "Pa"},
     **{"coulomb": "C", "volt": "V", "farad": "F", "ohm": r"\Omega", "tesla": "T", "weber": "Wb"},
     **{"henry": "H", "hertz": "Hz", "liter": "L", "litre": "L", "radian": "rad", "calorie": "cal"},
-    **{"becquerel": "Bq", "gray": "Gy", "sievert": "Sv", "electronvolt": "eV"},
+    **{"becquerel": "Bq", "gray": "Gy", "siemen": "S", "sievert": "Sv", "electronvolt": "eV"},
 }
 _OTHER_NAMES = {
     **{"minute": ("s", 60), "hour": ("s", 3600), "day": ("s", 86_400), "week": ("s", 604_800)},
@@ -98,6 +107,8 @@ def unit(text: str) -> Unit | None:
         if part is None or known is None:
             return None
         times = sign * int(part["braced"] or part["power"] or 1)
+        if times * sign < 0 and _is_two_units(part["name"]):
+            return None  # "m s^{-1}", written "ms^{-1}"
         names.append((part["name"], times))
         scale *= known[1] ** times
         for name, power in known[0].items():
@@ -136,6 +147,10 @@ def _known(name: str) -> tuple[dict[str, int], Fraction] | None:
         if name.startswith(prefix) and symbol in _SI:
             return _scaled(_dimensions(_SI[symbol], 1), power)
     return _known_word(name)
+
+
+def _is_two_units(name: str) -> bool:
+    return len(name) == 2 and name not in _OTHERS and {*name} <= {*_SI, *_OTHERS}
 
 
 def _known_word(name: str) -> tuple[dict[str, int], Fraction] | None:
