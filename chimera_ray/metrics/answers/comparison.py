@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
 from chimera_ray.metrics.answers.algebra import Ring
+from chimera_ray.metrics.answers.cautions import check_letters
 from chimera_ray.metrics.answers.closed_forms import is_same_value, value_of
 from chimera_ray.metrics.answers.estimate import are_close
-from chimera_ray.metrics.answers.expression import check_letters
 from chimera_ray.metrics.answers.numerals import may_be_two_metres, may_number_a_version
 from chimera_ray.metrics.answers.reading import Reading, named_value
 from chimera_ray.metrics.answers.tree import (

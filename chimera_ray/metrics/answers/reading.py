@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from chimera_ray.metrics.answers.chemistry import Formula, formula
 from chimera_ray.metrics.answers.expression import expression
+from chimera_ray.metrics.answers.names import ANGLE_FUNCTIONS
 from chimera_ray.metrics.answers.numerals import Numeral, numeral, numeral_and_rest
 from chimera_ray.metrics.answers.tokens import Tokens, split, text_of, tokens_of
-from chimera_ray.metrics.answers.tree import Tree, Unreadable, letters, number_tree
+from chimera_ray.metrics.answers.tree import Tree, Unreadable, letters, number_tree, walk
 from chimera_ray.metrics.answers.units import Unit, unit
 
 _MAX_CHARS = 2_000
@@ -127,6 +128,8 @@ def _closed_form_with_unit(text: str) -> Reading | None:
             tree = expression(_tokens(text[:start].strip()))
         except Unreadable:
             continue
+        if any(part.head in ANGLE_FUNCTIONS for part in walk(tree)):
+            continue  # \cos 60^\circ
         if not letters(tree) and not _TWO_READINGS.fullmatch(text[:start].strip()):
             return Reading("quantity", tree=tree, unit=counted)
     return None
