@@ -11,8 +11,17 @@ def check_letters(*trees: Tree) -> None:
     orders = frozenset[tuple[str, str]]().union(*(letter_orders(tree) for tree in trees))
     if sum(name[:1].isupper() for name in names) > 1 or names & NUMBER_SETS:
         raise Unreadable
+    if any(map(_may_be_an_ordinal, trees)):
+        raise Unreadable
     if any((second, first) in orders for first, second in orders):
         raise Unreadable
+
+
+def _may_be_an_ordinal(tree: Tree) -> bool:
+    """Tree → whether it is a Greek letter plus a number, of which the order may count."""
+    names = letters(tree)
+    is_plain = tree.head == "sum" and all(part.head in ("letter", "number") for part in tree.parts)
+    return is_plain and len(names) == 1 and all(name.startswith("\\") for name in names)
 
 
 def check_cross(left: Tree, right: Tree) -> None:

@@ -23,6 +23,8 @@ from chimera_ray.metrics.answers.tree import Tree
 _LOG = logging.getLogger(__name__)
 _PROGRAM = "import sys; from chimera_ray.metrics.answers.child import main; main(int(sys.argv[1]))"
 _START_S = 60.0
+_MAX_BYTES = 60_000
+"""of a question: a pipe holds it, so that writing never waits for the child"""
 _ALARM_SHARE = 0.8
 """of a question's time; the alarm comes first, so that most overlong questions cost no child"""
 
@@ -155,10 +157,11 @@ class _Worker:
         if self.child is None and not self._start():
             return None
         child = self.child
-        if child is None or child.stdin is None:
+        asked = question(pairs, self._timeout_s * _ALARM_SHARE)
+        if child is None or child.stdin is None or len(asked) > _MAX_BYTES:
             return None
         try:
-            child.stdin.write(question(pairs, self._timeout_s * _ALARM_SHARE))
+            child.stdin.write(asked)
             line = _line(child, self._timeout_s)
         except OSError:
             line = b""

@@ -49,9 +49,11 @@ def test_rule_long_repetitions_are_left_open(unit: str) -> None:
 
 
 _PIECES = st.sampled_from(
-    r"1 2 0 x y n i e \pi + - * / ^ _ ( ) [ ] { } \{ \} , = < \le ! | \frac{1}{2} \frac \sqrt{2} "
-    r"\sqrt \sin \ln \log log \cdot \times m kg % $ \infty \cup \overline{3} ^\circ & \\ H O A "
-    r"\approx ' ~ ½ ² \binom{5}{2} e^{ ^{2} ^{-1} \tan( x^{n} 10^{300} –".split()
+    r"""
+    1 2 0 x y n i e \pi + - * / ^ _ ( ) [ ] { } \{ \} , = < \le ! | \frac{1}{2} \frac \sqrt{2}
+    \sqrt \sin \ln \log log \cdot \times m kg % $ \infty \cup \overline{3} ^\circ & \\ H O A
+    \approx ' ~ ½ ² \binom{5}{2} e^{ ^{2} ^{-1} \tan( x^{n} 10^{300} –
+    """.split()  # noqa: SIM905 - many pieces, read as pieces
 )
 _TEXTS = st.lists(_PIECES, min_size=1, max_size=8).map("".join)
 

@@ -50,6 +50,7 @@ OPEN = {
         2\omega | \omega+\omega
         \aleph_0+1 | 1+\aleph_0
         \epsilon_0+1 | 1+\epsilon_0
+        \alpha+1 | 1+\alpha
     """,
     "multisets": r"""
         \{1,1,2\} | \{1,2,2\}
