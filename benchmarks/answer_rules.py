@@ -1,4 +1,4 @@
-"""The rules that accept an answer, against pairs and mutated answers: wrong accepts, decided, time.
+"""The rules that accept an answer, against pairs and mutated answers: wrong accepts, decided, CPU time.
 
     python benchmarks/answer_rules.py                  the tables, about two minutes
     python benchmarks/answer_rules.py --docs           and puts them into docs/answer_rules.md
@@ -55,15 +55,15 @@ def read_pairs(name: str, group: str) -> list[Pair]:
 
 
 async def count(pairs: Iterable[Pair]) -> tuple[list[Count], list[float], list[Pair]]:
-    """Pairs → counts by group, ms of each that needed no child, and the accepted pairs."""
+    """Pairs → counts by group, CPU ms of each that needed no child, and the accepted pairs."""
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     times_ms: list[float] = []
     accepted: list[Pair] = []
     for pair in pairs:
-        start = time.perf_counter()
+        start = time.thread_time()
         match = equal_by_rule(pair.reference, pair.predicted)
         if match is not None:
-            times_ms.append(1000 * (time.perf_counter() - start))
+            times_ms.append(1000 * (time.thread_time() - start))
         is_equal = (match or await match_answer(pair.reference, pair.predicted)).is_equal
         if is_equal:
             accepted.append(pair)
@@ -84,7 +84,7 @@ def spread(times_ms: Sequence[float]) -> str:
     """Times → a sentence with their median and their 99th percentile."""
     median, high, most = np.percentile(times_ms, (50, 99, 100))
     return (
-        f"What needs no child process ({len(times_ms):,} pairs): p50 {median:.2f} ms, "
+        f"CPU time of what needs no child process ({len(times_ms):,} pairs): p50 {median:.2f} ms, "
         f"p99 {high:.2f} ms, at most {most:.1f} ms."
     )
 
