@@ -1,4 +1,4 @@
-"""The rules that accept an answer, against pairs and mutated answers: wrong accepts, decided, CPU time.
+"""What the answer rules accept, by kind, by form and of mutated answers, and their CPU time.
 
     python benchmarks/answer_rules.py                  the tables, about two minutes
     python benchmarks/answer_rules.py --docs           and puts them into docs/answer_rules.md
