@@ -48,13 +48,13 @@ class Comparison(BaseModel):
 SCHEMA = ReplySchema("label_trajectory", Comparison.model_json_schema())
 
 
-@stage(takes=Trajectory, gives=Example, params=LabelTrajectoryParams, roles=("grader",))
+@stage(takes=Trajectory, gives=Example, params=LabelTrajectoryParams, roles=("grader",), revision=2)
 async def label_trajectory(
     row: Trajectory, models: Models, params: LabelTrajectoryParams
 ) -> AsyncIterator[Example | Reject]:
     """Trajectory → the same with its label; the wrong ones are kept.
 
-    Guarded rules may accept, never reject; the grader decides all that they leave open. It sees
+    Rules may accept, never reject; the grader decides all that they leave open. It sees
     the final part, or the end of the thinking where there is no final part.
 
     Source:

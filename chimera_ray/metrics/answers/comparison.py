@@ -61,11 +61,16 @@ def compare(left: Reading, right: Reading) -> Outcome:
 def _all(left: Sequence[Reading], right: Sequence[Reading]) -> Outcome:
     pairs: tuple[Pair, ...] = ()
     for a, b in zip(left, right, strict=True):
-        outcome = compare(a, b)
+        outcome = _compare_members(a, b)
         if outcome is None:
             return None
         pairs += outcome
     return pairs
+
+
+def _compare_members(left: Reading, right: Reading) -> Outcome:
+    """Two members → their outcome; "y = 1, x = 2" is not "1, 2"."""
+    return compare(left, right) if left.kind == right.kind else None
 
 
 def _in_any_order(left: Sequence[Reading], right: Sequence[Reading]) -> Outcome:
@@ -73,7 +78,7 @@ def _in_any_order(left: Sequence[Reading], right: Sequence[Reading]) -> Outcome:
     rest = list(right)
     pairs: tuple[Pair, ...] = ()
     for a in left:
-        outcomes = ((place, compare(a, b)) for place, b in enumerate(rest))
+        outcomes = ((place, _compare_members(a, b)) for place, b in enumerate(rest))
         place, outcome = next(
             ((p, found) for p, found in outcomes if found is not None), (-1, None)
         )

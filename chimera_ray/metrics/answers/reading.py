@@ -36,6 +36,7 @@ _COMMA = frozenset({","})
 _CUP = frozenset({r"\cup"})
 _RELATIONS = frozenset({"=", "<", ">", r"\le", r"\ge", r"\ne"})
 _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
+_BRACKETED = frozenset("pqfgh")
 _INFINITIES = {r"\infty": "+", r"+\infty": "+", r"-\infty": "-"}
 
 
@@ -210,6 +211,8 @@ def _enclosed(tokens: Tokens, depth: int) -> Reading | None:
     if not commas and first != r"\{":
         return None
     parts = _bounded(_member(piece, depth + 1) for piece in pieces)
+    if is_set and len(parts) == 2 and any(_letter(part) in _BRACKETED for part in parts):
+        raise Unreadable  # \{q, p\} may be a Poisson bracket
     if is_set:
         return Reading("set", parts=parts)
     if any(part.kind == "infinity" for part in parts) and len(parts) != 2:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from chimera_ray.metrics.answers.numerals import Numeral, numeral, numeral_and_rest
+from chimera_ray.metrics.answers.units import unit
 
 _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _ABOUT = re.compile(r"(?:\\approx|[Aa]bout|[Aa]pprox(?:\.|imately)?|[Rr]oughly) ?")
@@ -36,10 +37,14 @@ def rounded(text: str) -> Rounded | None:
         return None
     written, rest = numeral(number[0]), body[number.end() :]
     stated = _STATED.search(rest)
-    if stated and stated.end() == len(rest):
-        return Rounded(written, rest[: stated.start()]) if _fits(written, stated) else None  # type: ignore[arg-type]
-    is_decimal = written is not None and bool(written.num_decimals)
-    return Rounded(written, rest) if about and is_decimal and written else None
+    is_stated = stated is not None and stated.end() == len(rest)
+    if stated and is_stated:
+        rest = rest[: stated.start()]
+    if written is None or not written.num_decimals or not (about or is_stated):
+        return None
+    if stated and is_stated and not _fits(written, stated):
+        return None
+    return Rounded(written, rest) if not rest.strip() or unit(rest) else None
 
 
 def rounds_to(predicted: str, reference: Rounded) -> bool:
@@ -59,9 +64,7 @@ def rounds_to(predicted: str, reference: Rounded) -> bool:
     return abs(value - aim.value) * 2 < Fraction(1, 10**aim.num_decimals)
 
 
-def _fits(written: Numeral | None, stated: re.Match[str]) -> bool:
+def _fits(written: Numeral, stated: re.Match[str]) -> bool:
     """Whether the decimal is written with as many places or digits as it is said to have."""
     count = int(stated["count"]) if stated["count"].isdigit() else _COUNTS[stated["count"]]
-    if written is None or not written.num_decimals:
-        return False
     return count == (written.num_decimals if stated["places"] else written.num_digits)

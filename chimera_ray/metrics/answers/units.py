@@ -40,9 +40,9 @@ _SI = {
 _OTHERS = {
     **{"min": ("s", 60), "h": ("s", 3600), "hr": ("s", 3600), "hrs": ("s", 3600)},
     **{"bar": ("kg m-1 s-2", 100_000), "mbar": ("kg m-1 s-2", 100)},
-    **{"sec": ("s", 1), "ha": ("m2", 10_000), "in": ("in", 1), "ft": ("in", 12)},
+    **{"lbs": ("lb", 1), "sec": ("s", 1), "ha": ("m2", 10_000), "in": ("in", 1), "ft": ("in", 12)},
     **{name: (name, 1) for name in ("Cal", "B", "kB", "KB", "MB", "GB", "TB", "Kb", "Mb", "bit")},
-    **{name: (name, 1) for name in ("atm", "torr", "mmHg", "psi", "lb", "lbs", "oz", "mi", "yd")},
+    **{name: (name, 1) for name in ("atm", "torr", "mmHg", "psi", "lb", "oz", "mi", "yd")},
     **{name: (name, 1) for name in ("dB", "u", "Da", "sr", "kat", "ppm", "rpm", "mph", "yr")},
     **{"$": ("$", 1), "€": ("€", 1), "£": ("£", 1), "USD": ("USD", 1), "EUR": ("EUR", 1)},
     **{r"^\circ": ("deg", 1), r"^\circ C": ("degC", 1), r"^\circ F": ("degF", 1)},

@@ -171,6 +171,7 @@ OPEN = {
         1,234 | (1, 234)
         (1,234) | (1, 234)
         1, 234 | 1234
+        1 ,234 | 1,234
         1,5 | 1.5
         1,5 | 1, 5
         1, 2 | 2, 1
@@ -244,6 +245,8 @@ OPEN = {
         x \ne 1 | x = 1
         x = 1 | y = 1
         x=1, y=2 | x=2, y=1
+        1, 2 | y=1, x=2
+        \{q,p\} | \{p,q\}
         \begin{pmatrix}1 \\ 2\end{pmatrix} | \begin{pmatrix}1 & 2\end{pmatrix}
         \begin{vmatrix}1&2\\3&4\end{vmatrix} | \begin{pmatrix}1&2\\3&4\end{pmatrix}
         \infty | -\infty
@@ -263,6 +266,7 @@ OPEN = {
         12.35 (to 2 d.p.) | 12.3449
         12.35 (to 3 d.p.) | 12.3496
         about 3 | 3.2
+        about 2.5 or 3 | 2.51 or 3
         3.1 | about 3.14
     """,
     "nothing": r"""
