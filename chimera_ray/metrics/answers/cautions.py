@@ -1,7 +1,7 @@
 """What makes a product ambiguous although each of its factors is understood."""
 
 from chimera_ray.metrics.answers.names import NUMBER_SETS
-from chimera_ray.metrics.answers.tokens import Token
+from chimera_ray.metrics.answers.tokens import Tokens
 from chimera_ray.metrics.answers.tree import Tree, Unreadable, letter_orders, letters
 
 
@@ -45,7 +45,10 @@ def may_be_a_call(left: Tree, inner: Tree) -> bool:
     return inner.head != "sum" or (left.name not in names and len(names) < 2)
 
 
-def is_word_in_parentheses(opening: Token, inner: Token, closing: Token) -> bool:
-    """Three tokens → whether they are letters in a row in parentheses: "(iv)"."""
-    is_word = inner.kind == "word" and len(inner.text) > 1 and inner.text != "pi"
-    return is_word and opening.text == "(" and closing.text == ")"
+def has_word_in_parentheses(tokens: Tokens) -> bool:
+    """Tokens → whether letters in a row stand alone in parentheses: "(iv)"."""
+    return any(
+        (opening.text, closing.text) == ("(", ")") and inner.kind == "word" and len(inner.text) > 1
+        for opening, inner, closing in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if inner.text != "pi"
+    )

@@ -9,6 +9,7 @@ from chimera_ray.metrics.answers.closed_forms import MAX_FACTORIAL
 from chimera_ray.metrics.answers.tree import Tree, letters
 
 _TOLERANCE = 1e-7
+_ZERO = 1e-9
 _POINTS = ((0.731, 1.137, 0.519), (1.913, 0.627, 2.311))
 _CONSTANTS: dict[str, complex] = {"pi": math.pi, "e": math.e, "i": 1j}
 _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
@@ -64,6 +65,8 @@ def _value(tree: Tree, at: dict[str, float]) -> complex:
     if tree.head == "product":
         return complex(math.prod(parts))
     if tree.head == "quotient":
+        if abs(parts[0]) < _ZERO and abs(parts[1]) < _ZERO:
+            raise ZeroDivisionError
         return parts[0] / parts[1]
     if tree.head == "power":
         return complex(parts[0] ** (parts[1] if parts[1].imag else parts[1].real))

@@ -10,7 +10,7 @@ from chimera_ray.metrics.answers.calls import Calls, is_whole
 from chimera_ray.metrics.answers.cautions import (
     check_cross,
     check_letters,
-    is_word_in_parentheses,
+    has_word_in_parentheses,
     may_be_a_call,
 )
 from chimera_ray.metrics.answers.cursor import CLOSINGS, number
@@ -40,8 +40,8 @@ def expression(tokens: Tokens) -> Tree:
     """Tokens → the tree of their expression; Unreadable if they may be anything else."""
     if not tokens or sum(token.text == "|" for token in tokens) not in (0, 2):
         raise Unreadable
-    if any(map(is_word_in_parentheses, tokens, tokens[1:], tokens[2:])):
-        raise Unreadable  # "(iv)"
+    if has_word_in_parentheses(tokens):
+        raise Unreadable
     reader = _Reader(tokens)
     tree = reader.sum()
     if reader.peek() is not END:
@@ -194,8 +194,10 @@ class _Reader(Calls):
         if token.kind == "number":
             return number(token)
         if token.text in ("(", "[", "{"):
-            if token.text == "[" or (self.peek().kind == "number" and self.peek(1).text == ")"):
-                raise Unreadable  # "(12)" may be a cycle
+            if token.text == "[" or (
+                self.peek().kind in ("number", "word") and self.peek(1).text == ")"
+            ):
+                raise Unreadable  # "(12)" may be a cycle, "(b)" a label
             self._at -= 1
             return self.bracketed(token.text)
         if token.text in _BRACKETS:

@@ -81,11 +81,13 @@ class Field:
         if left.bottom == right.bottom:
             return Quotient(ring.add(left.top, right.top), left.bottom)
         top = ring.add(ring.multiply(left.top, right.bottom), ring.multiply(right.top, left.bottom))
-        return Quotient(top, ring.multiply(left.bottom, right.bottom))
+        return Quotient(top, ring.multiply(left.bottom, right.bottom)) if top else Quotient({})
 
     def multiply(self, left: Quotient, right: Quotient) -> Quotient:
         """Two quotients → their product."""
         ring = self.ring
+        if not left.top or not right.top:
+            return Quotient({})
         return Quotient(
             ring.multiply(left.top, right.top), ring.multiply(left.bottom, right.bottom)
         )

@@ -21,6 +21,10 @@ OPEN = {
         B | B or C
         B | 42
         B | b
+        (B) x+1 | Bx+1
+        (b) \sqrt{2} | b\sqrt{2}
+        (i) x^2+1 | ix^2+1
+        (c), x | c, x
     """,
     "order_matters": r"""
         S^1 \times S^1 | S^2
@@ -232,6 +236,9 @@ OPEN = {
         \sqrt{x}\sqrt{y} | \sqrt{xy}
         \frac{x^2}{x} | x
         \frac{1}{0} | \frac{2}{0}
+        |\frac{0}{\pi}| | 1
+        |\frac{0}{x}| | 0
+        \frac{0}{\sqrt{3+2\sqrt{2}}-1-\sqrt{2}} | 0
         \frac{0}{\sin^2 x+\cos^2 x-1} | 0
         \sqrt{-4} | -2i
         (-8)^{1/3} | -2
@@ -338,6 +345,7 @@ EQUAL = {
         \frac{3}{4}\pi | 0.75\pi
         sqrt(8) | 2\sqrt{2}
         \ln 4 | 2\ln 2
+        |\frac{0}{\pi}| | 0
         \log_2 8 | 3
         sin(pi/6) | 1/2
         \cos 60^\circ | \frac{1}{2}
@@ -360,6 +368,7 @@ EQUAL = {
         x^{10} | x^5 \cdot x^5
         \frac{1}{x}+\frac{1}{y} | \frac{x+y}{xy}
         \sin^2(x) | \sin^2 x
+        \log_2(x)+0 | \frac{\ln(x)}{\ln 2}
         1-\cos^2 x | \sin^2 x
         \sin(2x) | 2\sin x\cos x
         \tan x | \frac{\sin x}{\cos x}
