@@ -42,6 +42,29 @@ def filled(template: str, dice: Random) -> str:
     return _RANGE.sub(draw, template)
 
 
+def one_number_changed(template: str, dice: Random) -> list[tuple[str, str]]:
+    """A template → for each of its numbers, two problems that differ by it alone."""
+    ranges = [found[0] for found in _RANGE.finditer(template)]
+    parts = _RANGE.sub("\0", template).split("\0")
+    pairs = []
+    for place, drawn in enumerate(ranges):
+        values = [filled(text, dice) for text in ranges]
+        other = values.copy()
+        while other[place] == values[place]:
+            other[place] = filled(drawn, dice)
+        pairs.append((_put(parts, values), _put(parts, other)))
+    return pairs
+
+
+def _put(parts: list[str], values: list[str]) -> str:
+    return parts[0] + "".join(map("".join, zip(values, parts[1:], strict=True)))
+
+
+def ascii_formulas(text: str) -> bool:
+    """Whether dollars, if any, can be taken for the delimiters of formulas."""
+    return text.count("$") % 2 == 0
+
+
 def respaced(text: str, dice: Random) -> str:
     """Other white space between words and round the signs of formulas."""
     text = _FORMULA.sub(lambda f: re.sub(r"\s*([=+<>])\s*", r"  \1 ", f[0]), text)
@@ -72,7 +95,7 @@ def changed(count: int) -> Callable[[str, Random], str]:
             if _PLAIN.fullmatch(found[0])
             and not any(start <= found.start() < end for start, end in formulas)
         ]
-        for start, end in sorted(dice.sample(places, count), reverse=True):
+        for start, end in sorted(dice.sample(places, min(count, len(places))), reverse=True):
             text = text[:start] + dice.choice(_OTHER_WORDS) + text[end:]
         return text
 
@@ -136,14 +159,16 @@ def swapped(letters: dict[str, str], share: float = 0.5) -> Callable[[str, Rando
 
 
 def full_width(text: str, dice: Random) -> str:
-    """Letters and digits in their full-width forms."""
-    return "".join(
-        chr(ord(char) + 0xFEE0) if char.isalnum() and char.isascii() and "\\" not in text else char
-        for char in re.sub(r"\\[A-Za-z]+", lambda f: f[0], text)
-    ) if "\\" not in text else "".join(
-        part if part.startswith("$") else part.translate({n: n + 0xFEE0 for n in range(48, 123)})
-        for part in re.split(r"(\$[^$]+\$)", text)
-    )  # fmt: skip
+    """Letters and digits of prose in their full-width forms."""
+    wide = {code: code + 0xFEE0 for code in (*range(48, 58), *range(65, 91), *range(97, 123))}
+    parts = re.split(r"(\$[^$]+\$)", text)
+    return "".join(part if part.startswith("$") else part.translate(wide) for part in parts)
+
+
+def upper_case(text: str, dice: Random) -> str:
+    """Prose in capitals."""
+    parts = re.split(r"(\$[^$]+\$)", text)
+    return "".join(part if part.startswith("$") else part.upper() for part in parts)
 
 
 def in_unicode(text: str, dice: Random) -> str:
@@ -176,9 +201,7 @@ KINDS: dict[str, Callable[[str, Random], str]] = {
     "full-width letters": full_width,
     "Cyrillic look-alikes": swapped(_CYRILLIC),
     "Greek look-alikes": swapped(_GREEK, 0.1),
-    "upper case": lambda text, dice: re.sub(
-        r"(\$[^$]+\$)|([^$]+)", lambda f: f[1] or f[2].upper(), text
-    ),
+    "upper case": upper_case,
     "Unicode signs for commands": in_unicode,
     "2 changed, renamed, reordered, redelimited": all_at_once,
 }

@@ -7,6 +7,7 @@ something else ("largest", "smallest"). Works on texts as strings of one charact
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from chimera_ray.metrics.problem_tokens import END, GIVEN, VARIABLE, WORD, Token, problem_tokens
@@ -17,7 +18,12 @@ _MASK = VARIABLE
 _MAX_ORDERED_CLAUSES = 12
 _TOKENS_OF_A_WORD = 6
 """a changed word may have taken a short formula with it"""
-_FIRST_CONTRAST = ord("A")
+_MOST_FILLERS = 3
+_FILLER = "f"
+_FILLERS = frozenset("a an the now then please also so thus hence just simply here".split())  # noqa: SIM905 - many words
+_FIRST_CONTRAST = 0x100
+_LAST_PLAIN = "z"
+_NO_MATHS = str.maketrans("", "", GIVEN + VARIABLE)
 _CONTRASTS = """
 max maximum maximal maximize maximise min minimum minimal minimize minimise
 largest smallest greatest least most fewest highest lowest
@@ -58,7 +64,6 @@ _CONTRAST_OF = {
     word: chr(_FIRST_CONTRAST + group)
     for group, line in enumerate(_CONTRASTS)
     for word in line.split()
-    if not chr(_FIRST_CONTRAST + group).islower()
 }
 
 
@@ -68,7 +73,7 @@ class Reading(NamedTuple):
     codes: str
     """one character for each token; of all variables the same"""
     kinds: str
-    """what each is: word, given or variable; a capital: a word that a few others are opposites of"""
+    """what each is: word, filler, given or variable; beyond "z": a word that others contradict"""
     variables: str
     """the letters of the variables in order"""
     numbers: str
@@ -129,7 +134,7 @@ def changed_words(a: Reading, b: Reading, most: int) -> int | None:
     left, right = _unpaired(list(sentences(a)), list(sentences(b)), names)
     if not left and not right:
         return 0 if names.is_one_to_one else None
-    most_tokens = _TOKENS_OF_A_WORD * most
+    most_tokens = _TOKENS_OF_A_WORD * most + _MOST_FILLERS
     if not _is_near(_joined(left).codes, _joined(right).codes, most_tokens):
         return None
     if max(len(left), len(right)) > 1:
@@ -232,7 +237,7 @@ def _difference(a: Sentence, b: Sentence, most: int, names: _Names) -> int | Non
     """Two stretches of text → how many words are changed; None: too many, or what is given is."""
     from rapidfuzz.distance import Levenshtein
 
-    most_tokens = _TOKENS_OF_A_WORD * most
+    most_tokens = _TOKENS_OF_A_WORD * most + _MOST_FILLERS
     if Levenshtein.distance(a.codes, b.codes, score_cutoff=most_tokens) > most_tokens:
         return None
     changed = at = other_at = 0
@@ -272,20 +277,22 @@ class _Variables:
 
 def _changed(a: str, b: str) -> int | None:
     """The kinds of two stretches without a common token → how many words; None: another problem."""
-    has_given = [any(kind in (GIVEN, VARIABLE) for kind in kinds) for kinds in (a, b)]
-    has_word = [any(kind not in (GIVEN, VARIABLE) for kind in kinds) for kinds in (a, b)]
-    if all(has_given) or {kind for kind in a if kind.isupper()} & set(b):
+    words = [kinds.translate(_NO_MATHS) for kinds in (a, b)]
+    has_given = [len(words[0]) < len(a), len(words[1]) < len(b)]
+    if all(has_given) or any(kind > _LAST_PLAIN and kind in b for kind in a):
         return None
-    if (has_given[0] and not has_word[1]) or (has_given[1] and not has_word[0]):
+    if (has_given[0] and not words[1]) or (has_given[1] and not words[0]):
         return None  # something given is there, or not, and no word stands in its place
-    return max(len(a.replace(GIVEN, "").replace(VARIABLE, "")),
-               len(b.replace(GIVEN, "").replace(VARIABLE, "")))  # fmt: skip
+    return max(len(kinds.replace(_FILLER, "")) for kinds in words)
 
 
 def _kind(token: Token) -> str:
-    return _CONTRAST_OF.get(token.text, WORD) if token.kind == WORD else token.kind
+    if token.kind != WORD:
+        return token.kind
+    return _FILLER if token.text in _FILLERS else _CONTRAST_OF.get(token.text, WORD)
 
 
+@lru_cache(maxsize=65_536)
 def _code(text: str) -> str:
     from xxhash import xxh3_64_intdigest
 
