@@ -35,7 +35,7 @@ BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 _PARAMS = DecontaminateProblemParams()
 LIMITS = Limits(_PARAMS.max_jaccard, _PARAMS.max_containment, _PARAMS.max_run_words)
 _WORLD_SEEDS = 4
-_MIN_WORLD_WORDS = 40
+_MIN_WORLD_WORDS = 60
 
 
 def world_problems(seeds: Sequence[int]) -> Iterator[str]:
@@ -75,7 +75,7 @@ def recall(problems: Sequence[str], kind: str, dice: Random, index: ProblemIndex
 def copies_table(seed: int = 7, fillings: int = 8) -> list[str]:
     """Kinds of copy → how many are found, of templates and of the simulated world's problems."""
     dice = Random(seed)
-    ours = template_problems(dice, fillings)
+    ours = list(dict.fromkeys(template_problems(dice, fillings)))
     world = [
         text
         for text in world_problems(range(_WORLD_SEEDS))

@@ -16,6 +16,7 @@ _FIRST_CODE, _NUM_CODES = 0x10000, 0x100000
 _MASK = VARIABLE
 """the one character of all variables"""
 _MAX_ORDERED_CLAUSES = 12
+_PROBE, _MAX_PROBED_TOKENS = 3, 60
 _TOKENS_OF_A_WORD = 6
 """a changed word may have taken a short formula with it"""
 _MOST_FILLERS = 3
@@ -79,7 +80,7 @@ class Reading(NamedTuple):
     numbers: str
     """one character for each number, sorted"""
     num_words: int
-    """words, a formula or number counting as one"""
+    """words, and half the signs, numbers and variables: as many as one would count"""
 
 
 class Sentence(NamedTuple):
@@ -93,13 +94,11 @@ class Sentence(NamedTuple):
 def read_problem(text: str) -> Reading:
     """Text → what `changed_words` compares."""
     codes, kinds, variables, numbers = [], [], [], []
-    num_words, was_maths = 0, False
     for token in problem_tokens(text):
         if token.kind == END:
             if codes and codes[-1] != "\n":
                 codes.append("\n")
                 kinds.append("\n")
-            was_maths = False
             continue
         codes.append(_MASK if token.kind == VARIABLE else _code(token.text))
         kinds.append(_kind(token))
@@ -107,11 +106,9 @@ def read_problem(text: str) -> Reading:
             variables.append(token.text)
         if token.is_number:
             numbers.append(codes[-1])
-        is_maths = token.kind != WORD
-        num_words += not (is_maths and was_maths)
-        was_maths = is_maths
     texts = map("".join, (codes, kinds, variables, sorted(numbers)))
-    return Reading(*texts, num_words)
+    num_maths = sum(kind in (GIVEN, VARIABLE) for kind in kinds)
+    return Reading(*texts, len(kinds) - kinds.count("\n") - num_maths // 2)
 
 
 def sentences(reading: Reading) -> Iterator[Sentence]:
@@ -137,8 +134,10 @@ def changed_words(a: Reading, b: Reading, most: int) -> int | None:
     most_tokens = _TOKENS_OF_A_WORD * most + _MOST_FILLERS
     if not _is_near(_joined(left).codes, _joined(right).codes, most_tokens):
         return None
-    if max(len(left), len(right)) > 1:
-        right = _in_order_of(left, right)
+    if len(left) > len(right):
+        left = _in_order_of(_joined(right), left)
+    elif len(right) > 1:
+        right = _in_order_of(_joined(left), right)
     changed = _difference(_joined(left), _joined(right), most, names)
     return changed if names.is_one_to_one else None
 
@@ -213,17 +212,20 @@ def _unpaired(
     return left, [sentence for sentence in b if id(sentence) in rest]
 
 
-def _in_order_of(a: Sequence[Sentence], b: Sequence[Sentence]) -> list[Sentence]:
-    """Sentences → those of the second text, each after the one of the first that it resembles."""
-    if max(len(a), len(b)) > _MAX_ORDERED_CLAUSES:
-        return list(b)
-    bags = [Counter(sentence.codes) for sentence in a]
+def _in_order_of(text: Sentence, parts: Sequence[Sentence]) -> list[Sentence]:
+    """Sentences → the same in the order in which a text has what they say.
 
-    def nearest(sentence: Sentence) -> int:
-        bag = Counter(sentence.codes)
-        return max(range(len(bags)), key=lambda place: (bags[place] & bag).total(), default=0)
+    A sentence that lost its full stop is one with the next, so they need not be the text's own.
+    """
+    if len(parts) > _MAX_ORDERED_CLAUSES:
+        return list(parts)
 
-    return sorted(b, key=nearest)
+    def place(part: Sentence) -> int:
+        starts = range(0, min(len(part.codes), _MAX_PROBED_TOKENS), _PROBE)
+        probes = (text.codes.find(part.codes[start : start + _PROBE]) for start in starts)
+        return next((found for found in probes if found >= 0), len(text.codes))
+
+    return sorted(parts, key=place)
 
 
 def _joined(parts: Sequence[Sentence]) -> Sentence:

@@ -5,9 +5,10 @@ Groups". So keys are equal only where the words are, and likeness only proposes.
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+
+from chimera_ray.metrics.look_alikes import as_it_looks, in_one_script
 
 _ACRONYM_SCORE = 100.0
 _BLOCK = 512
@@ -54,7 +55,6 @@ _APOSTROPHE_S = re.compile(r"['’](?:s\b)?")
 _NOT_A_WORD = re.compile(r"[^\w+#*,/&]+|_")
 _CONJUNCTION = re.compile(r"\s*[,/&]\s*(?:and\s)?|\sand\s")
 _ARTICLE_A = re.compile(r"\ba(?=\s+\w)")
-_ACCENTS = re.compile("[\u0300-\u036f]")
 _PREPOSITION = re.compile(rf"(?<!\S)({'|'.join(sorted(_PREPOSITIONS))})(?!\S)")
 _OF = re.compile(r"\bof\b")
 _ACRONYM = re.compile(r"[A-Z][A-Z0-9]{1,7}s?")
@@ -70,8 +70,7 @@ def topic_key(name: str) -> str:
     History" "History of Philosophy". "Of" reaches as far as the next preposition.
     """
     text = _ARTICLE_A.sub(" ", name)  # before casefolding: "Vitamin A" keeps its letter
-    text = unicodedata.normalize("NFKD", text.casefold())
-    text = unicodedata.normalize("NFC", _ACCENTS.sub("", text))
+    text = in_one_script(as_it_looks(text)).casefold()
     text = " ".join(_NOT_A_WORD.sub(" ", _APOSTROPHE_S.sub("", text)).split())
     text = re.sub(r"\bnon (?=\w)", "non", text)
     key = " ".join(_phrases(text))
