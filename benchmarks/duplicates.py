@@ -60,7 +60,9 @@ def rejected(problems: Sequence[str]) -> int:
     return sum(same is not None for same in found)
 
 
-def recall(problems: Sequence[str], kind: str, dice: Random, index: ProblemIndex) -> tuple[int, int]:
+def recall(
+    problems: Sequence[str], kind: str, dice: Random, index: ProblemIndex
+) -> tuple[int, int]:
     """Problems in an index → copies that are found as their own original, and copies in all."""
     found = total = 0
     for place, text in enumerate(problems):
@@ -135,7 +137,9 @@ def items_table(seed: int = 13) -> list[str]:
     lines.append(f"| other problems, of the templates (none should be) | {seen} | {len(clean)} |")
     for name, few in (("one item", 1), ("three items", 3), ("all other items", 11)):
         seen, total = _forms_seen(few)
-        lines.append(f"| the same form of answer, against {name} (none should be) | {seen} | {total} |")
+        lines.append(
+            f"| the same form of answer, against {name} (none should be) | {seen} | {total} |"
+        )
     return lines
 
 

@@ -204,7 +204,9 @@ def contamination_table(found: Contamination) -> Table:
     for score in found.scores:
         for name, overlap in (("published", score.published), ("judged", score.judged)):
             mean = "-" if overlap.mean is None else f"{overlap.mean:.3g}"
-            pairs = [f"{pair.problem_id} {pair.item_id} {pair.jaccard:.3f}" for pair in overlap.highest]
+            pairs = [
+                f"{pair.problem_id} {pair.item_id} {pair.jaccard:.3f}" for pair in overlap.highest
+            ]
             shown = plain("\n".join(pairs))
             table.add_row(f"Score_{score.ngram_words}", name, f"{overlap.problems:,}", mean, shown)
     return table

@@ -12,6 +12,7 @@ _DISPLAYS = frozenset("equation align gather multline displaymath eqnarray math 
 _DELIMITER = re.compile(r"\$\$|\\[()\[\]$]")
 _DEGREE = re.compile(r"\^\s{0,4}\{?\s{0,4}∘\s{0,4}\}?")
 _SPACING = re.compile(r"\\(?:[,;:!> \n]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|(?<!\\)~")
+_SHORT_FRACTION = re.compile(r"(\\[dtc]?frac\s{0,4}\d)(?=\d)")  # \\frac12
 _THOUSANDS = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _ELLIPSIS = re.compile(r"\.{3,}")
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
@@ -83,5 +84,6 @@ def plain_commands(text: str) -> str:
     text = _ELLIPSIS.sub("⋯", text)
     if "\\" in text or "~" in text:
         text = _THOUSANDS.sub(",", _SPACING.sub(" ", text))
+        text = _SHORT_FRACTION.sub(r"\1 ", text)
         text = _COMMAND.sub(lambda found: _PLAIN.get(found[1], f"{found[0]} "), text)
     return _DEGREE.sub("°", text).translate(_ALONE)

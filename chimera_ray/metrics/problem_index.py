@@ -83,6 +83,8 @@ class ProblemIndex:
                 shared.update((posting,) if isinstance(posting, int) else posting)
         nearest = sorted(shared, key=lambda position: (-shared[position], position))
         best: Same | None = None
+        if not reading.codes:
+            return None
         for position in nearest[:_MAX_COMPARED]:
             other = self._readings[position]
             num_words = max(reading.num_words, other.num_words)

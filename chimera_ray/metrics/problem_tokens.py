@@ -84,7 +84,7 @@ _MAX_QUOTED_WORDS = 3
 _MAX_FORMULA_CHARS = 2_000
 _OPERATORS = frozenset("+-*/=<>^|!%°~×÷±∓≤≥≠≈≡∈∉∪∩⊂⊆→∞∑∏∫√∂∇⋅∘∠△⊥∥⌊⌋⌈⌉")
 _NEAR_MATHS = frozenset("-/!*|~:()[]'")
-_LAYOUT = frozenset(",.;:$&#\"`“”‘’_")
+_LAYOUT = frozenset(',.;:$&#"`“”‘’_')
 
 
 def problem_tokens(text: str) -> list[Token]:
@@ -197,7 +197,12 @@ class _Reader:
             else:
                 is_unit = self._is_unit(text, end)
                 yield Token(GIVEN, word) if is_unit else Token(VARIABLE, text)
-        elif self._is_shouted and text.isalpha() and word not in _GIVEN_WORDS and word not in _CARDINALS:
+        elif (
+            self._is_shouted
+            and text.isalpha()
+            and word not in _GIVEN_WORDS
+            and word not in _CARDINALS
+        ):
             yield Token(WORD, word)
         elif word in _CARDINALS:
             yield Token(GIVEN, _CARDINALS[word], is_number=True)

@@ -63,5 +63,3 @@ def _suffix_automaton(tokens: Sequence[str]) -> tuple[list[dict[str, int]], list
                 link[target] = link[new] = clone
         last = new
     return follow, link, length
-
-

@@ -76,6 +76,4 @@ class WeightedGrams:
         """Text → n-gram → what its words tell on average."""
         sums, size = text.sums, min(self.n, len(text.words))
         grams = grams_in_order(text.words, self.n)
-        return {
-            gram: (sums[start + size] - sums[start]) / size for start, gram in enumerate(grams)
-        }
+        return {gram: (sums[start + size] - sums[start]) / size for start, gram in enumerate(grams)}
