@@ -16,9 +16,10 @@ _PLAIN = re.compile(r"[A-Za-z]{2,}[,.;:?]?")
 _UPRIGHT = r"\\(?:text|mathrm|operatorname|mathbb|mathcal|mathfrak)\{[^{}]*\}"
 _VARIABLE = re.compile(rf"{_UPRIGHT}|\\[A-Za-z]+|[A-Za-z]")
 _OTHER_WORDS = """
-velvet harbour lantern carefully meadow orange window slowly painter copper bridge garden seven
-whisper mountain travel button northern silver paper quietly basket river winter thunder candle
-""".split()
+    velvet harbour lantern carefully meadow orange window slowly painter copper bridge garden
+    seven whisper mountain travel button northern silver paper quietly basket river winter
+    thunder candle
+    """.split()  # noqa: SIM905 - many words, read as words
 _CYRILLIC = dict(zip("aeopcyxijsABEKMHOPCTX", "аеорсухіјѕАВЕКМНОРСТХ", strict=True))
 _GREEK = dict(zip("aovpiktuxynABEZHIKMNOPTYX", "αονρικτυχγηΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", strict=True))
 _SIGNS = {
@@ -113,7 +114,7 @@ def renamed(text: str, dice: Random) -> str:
             if len(found[0]) == 1 and found[0] not in kept
         }
     )
-    letters = [letter for letter in "abcfghjklmnpqrstuvwxyzABCDEFGHKLMNPQRSTUVWXYZ"]
+    letters = "abcfghjklmnpqrstuvwxyzABCDEFGHKLMNPQRSTUVWXYZ"
     free = [letter for letter in letters if letter not in names]
     dice.shuffle(free)
     to = dict(zip(names, free, strict=False))

@@ -67,9 +67,9 @@ _FUNCTION_OF_GREEK = re.compile("(?:a?r?c?(?:sin|cos|tan|cot|sec|csc)h?|log|ln|e
 
 
 def as_it_looks(text: str) -> str:
-    """Text → the same letters, digits and signs in their plainest form.
+    r"""Text → the same letters, digits and signs in their plainest form.
 
-    Superscripts become "^" and digits, double-struck letters "\\mathbb{R}"; case is kept.
+    Superscripts become "^" and digits, double-struck letters "\mathbb{R}"; case is kept.
     """
     if text.isascii() and text.isprintable():
         return text

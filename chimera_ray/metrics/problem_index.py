@@ -65,11 +65,12 @@ class ProblemIndex:
         self._keys.append(key)
         self._readings.append(reading)
         for feature in features or set(_features(reading)):
-            known = self._postings.get(feature, ())
-            if known == ():
+            if feature not in self._postings:
                 self._postings[feature] = position
-            elif isinstance(known, int):
-                self._postings[feature] = array("l", (known, position))
+                continue
+            known = self._postings[feature]
+            if isinstance(known, int):
+                self._postings[feature] = array("q", (known, position))
             elif known is not None and len(known) < _COMMON:
                 known.append(position)
             else:

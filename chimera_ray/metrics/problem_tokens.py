@@ -49,8 +49,10 @@ _FUNCTIONS = frozenset(
 _CARDINALS = {
     name: str(value)
     for value, name in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()
+        """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+    fifteen sixteen seventeen eighteen nineteen twenty
+    """.split()  # noqa: SIM905 - many words, read as words
     )
 } | {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "hundred": "100"}
 _GIVEN_WORDS = frozenset(
@@ -254,7 +256,7 @@ def _of_formula(text: str) -> Iterator[Token]:
 
 def _points(text: str) -> frozenset[str]:
     """Text → its runs of two to four capitals whose letters all occur in others, too: AB in ABC."""
-    runs = {run for run in re.findall(r"(?<![A-Za-z])[A-Z]{1,4}(?![A-Za-z0-9])", text)}
+    runs = set(re.findall(r"(?<![A-Za-z])[A-Z]{1,4}(?![A-Za-z0-9])", text))
     holders: dict[str, int] = {}
     for run in runs:
         for letter in set(run):

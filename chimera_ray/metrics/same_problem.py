@@ -93,7 +93,10 @@ class Sentence(NamedTuple):
 
 def read_problem(text: str) -> Reading:
     """Text → what `changed_words` compares."""
-    codes, kinds, variables, numbers = [], [], [], []
+    codes: list[str] = []
+    kinds: list[str] = []
+    variables: list[str] = []
+    numbers: list[str] = []
     for token in problem_tokens(text):
         if token.kind == END:
             if codes and codes[-1] != "\n":
@@ -106,9 +109,14 @@ def read_problem(text: str) -> Reading:
             variables.append(token.text)
         if token.is_number:
             numbers.append(codes[-1])
-    texts = map("".join, (codes, kinds, variables, sorted(numbers)))
     num_maths = sum(kind in (GIVEN, VARIABLE) for kind in kinds)
-    return Reading(*texts, len(kinds) - kinds.count("\n") - num_maths // 2)
+    return Reading(
+        codes="".join(codes),
+        kinds="".join(kinds),
+        variables="".join(variables),
+        numbers="".join(sorted(numbers)),
+        num_words=len(kinds) - kinds.count("\n") - num_maths // 2,
+    )
 
 
 def sentences(reading: Reading) -> Iterator[Sentence]:

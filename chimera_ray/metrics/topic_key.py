@@ -14,8 +14,8 @@ _ACRONYM_SCORE = 100.0
 _BLOCK = 512
 
 _ARTICLES = frozenset({"the", "an"})
-# They say how what is before them belongs to what is after them: "X for Y" is neither "X in Y" nor
-# "Y for X". "Of" binds more closely, so "theory of games in economics" is "game theory in economics".
+# They say how what is before them belongs to what is after: "X for Y" is neither "X in Y" nor
+# "Y for X". "Of" binds closer: "theory of games in economics" is "game theory in economics".
 _PREPOSITIONS = frozenset(
     """
     about across after against among as at before behind below beneath beside between beyond
