@@ -69,7 +69,7 @@ def test_changed_words_what_is_given_differs_is_another(a: str, b: str) -> None:
         ("Find all the primes below 50.", "Find all the velvet below 50.", 1),
         ("Find primes $p$ with $p < 50$.", "Find primes $p$ with velvet.", 1),
         ("Find all primes below 50.", "Find all prime numbers below 50.", 2),
-        ("Find all primes below 50.", "Find a velvet lantern copper primes below 50.", None),
+        ("Find all primes below 50.", "Find velvet lantern copper garden primes below 50.", None),
     ],
 )
 def test_changed_words_changes_are_counted(a: str, b: str, changed: int | None) -> None:
