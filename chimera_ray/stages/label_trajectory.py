@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, model_validator
 
 from chimera_ray.errors import ParseError
 from chimera_ray.llm import ReplySchema, ask
-from chimera_ray.metrics.answer_match import match_answer
+from chimera_ray.metrics.answers.match import match_answer
 from chimera_ray.prompts import render, repeats_prompt
 from chimera_ray.schemas import Example, GraderVerdict, Trajectory
 from chimera_ray.stage import Models, PromptParams, Reject, stage

@@ -133,7 +133,7 @@ _GLUED_BEFORE = re.compile(
     r"""(?: [+/^<·×÷±∓≠≤≥] | (?<!answer)> | (?<!\n)(?<!\n\ )[-−–]
       | \\(?:cdot|times|div|pm|mp|ne|neq|le|leq|ge|geq|lt|gt|sqrt|log|ln|sin|cos|tan|d?frac|not|\$)
       | (?<![^\W_'’\\])[B-HJ-Zb-z] )[\s{]*$ | [\d)]$ | \}\$?\s?[:,;]\s?\$?$
-      | (?<!\\)(?<!\\text)(?<!\\end)(?<!\\begin)\{[^{}]*\}\s?$""",
+      | (?<!\\)(?<!\\text)(?<!\\end)(?<!\\begin)\{[^{}]+\}\s?$""",
     re.VERBOSE,
 )
 _GLUED_AFTER = re.compile(

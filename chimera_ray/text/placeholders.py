@@ -55,7 +55,9 @@ _BRACKETED = re.compile(
     r"\b(?:answer|your|insert|value|result|final|here|string|text|placeholder|number|expression"
     r"|solution|reason|fill)\b"
 )
-_LEAD = re.compile(r"\s*(?:the|my|your)\s+(?:final\s+|correct\s+)?answer\s+is\b\s*:?", re.IGNORECASE)
+_LEAD = re.compile(
+    r"\s*(?:the|my|your)\s+(?:final\s+|correct\s+)?answer\s+is\b\s*:?", re.IGNORECASE
+)
 _OF_ANSWERS = frozenset(re.split(r"[|\n]", _ANYWHERE.strip()))
 _OF_NAMES = frozenset(re.split(r"[|\n]", _NAMES.strip()))
 _OF_PROSE = _OF_ANSWERS | frozenset(re.split(r"[|\n]", _PROSE.strip()))
