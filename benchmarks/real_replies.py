@@ -1,6 +1,6 @@
 """What a real small model replies in each role → fixtures that the parsers are held to.
 
-    python benchmarks/real_replies.py tests/data/replies/real_smollm2.jsonl     about 20 minutes
+    python benchmarks/real_replies.py tests/data/replies/real_smollm2.jsonl     half an hour
 
 Runs small recipes on SmolLM2-135M-Instruct (see real_model.py), or on what another server has
 (`--url`), side by side: with and without a schema, drawn coolly and warmly, and with the offline

@@ -110,8 +110,13 @@ def _parse(text: str) -> Comparison:
     The extracted answer again compares nothing.
     """
     reply = fields(text, Comparison)
-    said = reply.comparison.strip()
-    is_repeated = said == (reply.extracted_answer or "").strip()
+    said = reply.comparison
+    is_repeated = _letters(said) == _letters(reply.extracted_answer or "")
     if is_repeated or is_placeholder(said) or repeats_prompt("label_trajectory", said):
         raise ParseError("comparison says nothing of its own")
     return reply
+
+
+def _letters(text: str) -> str:
+    """Text → its letters and digits, in one case."""
+    return "".join(filter(str.isalnum, text.casefold()))
