@@ -3,7 +3,8 @@
     4  jobs/                  argv, Hydra, printing
     3  build                  one run, whole          progress, report   what a person sees
        drive                  fold, carry, look again    publish   the data set and its card
-       account, audit, contamination   what it came to   runners/   what carries rows: local, ray_data
+       account, audit         what it came to        runners/   what carries rows: local, ray_data
+       contamination          what stands in benchmarks
        frontier               what is done and to do  graph      a recipe, judged
     2  stage, stages/ | backends/ | ledger/           three siblings that never import one another
     1  prompts/  text/  metrics/  benchmarks          pure functions of text and numbers
