@@ -82,32 +82,22 @@ _FINAL = (
     Shape(r"\boxed{"),
     Shape(r"\boxed{", middle="5", closing="}"),
     Shape(r"\frac{", start=r"\boxed{5}", closing="}"),
-    Shape("}", start=r"\boxed{5}"),
     Shape("Answer: 5\n"),
-    Shape("x Answer: "),
     Shape("the answer is "),
     Shape("answer ("),
     Shape("the "),
-    Shape("result\n"),
-    Shape(r"\boxed"),
     Shape(r"\boxed{5} "),
     Shape("<answer>"),
-    Shape("<answer>5</answer> "),
     Shape("(a) ", end=r"\boxed{5}"),
-    Shape("a) b) ", start=r"\boxed{5} "),
-    Shape("word ", start=r"\boxed{5} "),
     Shape("1 a ", start="\\boxed{5}\n\nExplanation: "),
     Shape("1,1", start=r"\boxed{5} because "),
     Shape("I hope this helps ", start=r"\boxed{5} "),
     Shape("let me know ", start=r"\boxed{5} "),
     Shape(r"\end{a", start=r"\boxed{5} \end{a}"),
-    Shape(" ", start=r"\boxed{5}", end="x"),
     Shape("\n", start="Answer:"),
     Shape("$", start="Answer: "),
     Shape("Answer: $\n"),
-    Shape("apolog", start=r"\boxed{5} "),
     Shape("答", start="答案："),
-    Shape("A", start=r"\boxed{5} "),
 )
 _THINKING = (Shape("</think>"), Shape("<think>"), Shape("<|channel|>"), Shape("[THINK]"))
 _JSON = (
@@ -172,10 +162,9 @@ def _both(function: Callable[[str, str], object], text: str) -> object:
 
 
 def _storable(function: Callable[[Any], object], text: str) -> object:
-    from chimera_ray.llm import Reply, Usage
+    from chimera_ray.llm import Reply
 
-    usage = Usage(0, 0, 0, 0)
-    return function(Reply(text, "stop", usage, reasoning=text))
+    return function(Reply(text, reasoning=text))
 
 
 def _rendered(function: Callable[..., str], text: str) -> object:
@@ -218,8 +207,8 @@ SUBJECTS = (
     Subject("metrics.latex:plain_commands", _ANSWERS),
     Subject("metrics.look_alikes:as_it_looks", _WORDS),
     Subject("metrics.look_alikes:in_one_script", _WORDS),
-    Subject("metrics.problem_tokens:problem_tokens", (*_WORDS, *_ANSWERS)),
-    Subject("metrics.same_problem:read_problem", (*_WORDS, *_ANSWERS)),
+    Subject("metrics.problem_tokens:problem_tokens", _WORDS, 100_000),
+    Subject("metrics.same_problem:read_problem", _WORDS, 100_000),
     Subject("metrics.topic_key:topic_key", _WORDS),
     Subject("backends.simulated_prompts:read_prompt", _PROBLEM),
     Subject("backends.simulated_world:find_item", _PROBLEM),

@@ -24,6 +24,9 @@ from chimera_ray.text.answer_statements import (
 
 MAX_TEXT_CHARS = 2_000_000
 
+_MAX_WRAPPINGS = 10
+"""more of them are no answer's; each costs a look over the whole answer"""
+
 _WRAPPERS = (("**", "**"), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("`", "`"))
 _COMMAND = re.compile(
     r"\\{1,2}(?:boxed|fbox|text|textbf|textit|textrm|mathrm|mathbf|mbox)\s{0,5}\{"
@@ -106,7 +109,7 @@ def _form(answer: str) -> str:
 
 def _bare(text: str) -> str:
     r"""Answer as written → the same without its wrapping: `$`, `**`, `\text{}`, a full stop."""
-    while True:
+    for _ in range(_MAX_WRAPPINGS):
         before = text
         text = text.strip()
         for left, right in _WRAPPERS:
@@ -126,7 +129,8 @@ def _bare(text: str) -> str:
         if len(text) > 1 and text[-1] in ".。" and not text.endswith(".."):
             text = text[:-1].rstrip()
         if text == before:
-            return text
+            break
+    return text
 
 
 def _closing(text: str, start: int) -> int | None:

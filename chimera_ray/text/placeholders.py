@@ -14,6 +14,8 @@ _MAX_CHARS = 80
 _MAX_BRACKETED_WORDS = 6
 _ENCLOSED = re.compile(r"\s*(?:<[^<>]{1,80}>|\[[^\[\]]{1,80}\]|\{{1,2}[^{}]{1,80}\}{1,2})\s*")
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
+_NOTHING = re.compile(r"[\s.…·•*_?!\-–—,;:'\"`$\\\u200b-\u200f\u2060-\u2064\ufeff\u00ad]*")
+_NOT_APPLICABLE = re.compile(r"n\s?[./]\s?a", re.IGNORECASE)
 _NOT_IN_WORDS = re.compile(r"[\W_]+")
 _LATER = re.compile(r"(?: ?\d{1,4}| [a-d])\Z")
 _GOES_HERE = re.compile(
@@ -94,13 +96,15 @@ def is_placeholder_name(text: str) -> bool:
 def is_placeholder_answer(text: str) -> bool:
     """An answer → whether it is none: "...", "<answer>", "The answer is [answer]".
 
-    "0", "x", "no", "None" and "∅" may be answers.
+    "0", "x", "no", "None", "∅", "()" and "-(n × a)" may be answers.
     """
     lead = _LEAD.match(text)
     text = text[lead.end() :] if lead else text
     plain = _plain(text)
     if not plain:
-        return not any(unicodedata.category(char) == "Sm" for char in text)
+        return _NOTHING.fullmatch(text) is not None
+    if plain == "n a":
+        return _NOT_APPLICABLE.search(text) is not None
     if _is_bracketed(text, plain) and _BRACKETED.search(plain):
         return True
     is_repeated = len(plain) > 3 and set(plain) == {"x"}

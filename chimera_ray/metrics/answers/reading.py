@@ -27,7 +27,8 @@ _CHOICE = re.compile(
     r"(?:\((?P<round>[A-Ja-h])\)|(?P<half>[A-Ja-h])\)|(?P<plain>[A-J]):?)"
 )
 _TWO_READINGS = re.compile(
-    r"\d+/\d+|-?[\d./]+(?:-[\d./]+)+|(\d+)\^\S+-\1\^\S+|\([A-Za-z]+\)|.*(?:\d[eE][-+]?\d|! ?=).*",
+    r"\d+/\d+|-?[\d./]+(?:-[\d./]+)+|(?P<base>\d+)\^\S+-(?P=base)\^\S+|\([A-Za-z]+\)"
+    r"|-?[\d./]+(?P<unit>[A-Za-z]+)-[\d./]+(?P=unit)|.*(?:\d[eE][-+]?\d|! ?=).*",
     re.DOTALL,
 )
 _THOUSANDS = re.compile(r"(?<!\d)\d{1,3},\d{3}(?!\d)")

@@ -15,7 +15,7 @@ import pytest
 from text_shapes import SUBJECTS, Shape, Subject, function_of
 
 CHARS = 160_000
-COUNTED_CHARS = 2_000
+COUNTED_CHARS = 1_000
 MAX_RATIO = 2.5
 FLOOR_LINES = 500
 """what a call costs whatever the text"""

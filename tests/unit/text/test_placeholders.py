@@ -116,14 +116,8 @@ def test_placeholder_for_an_answer_is_one(text: str) -> None:
     [
         *("0", "x", "no", "No", "None", "true", "False", "∅", "∞", "=", "<", "+", "-1", "XXX"),
         *("{1, 2}", "[0, 1]", "<2, 3>", "{a}", "[red]", "(A)", "answer 5", "Answer: 5", "AAAA"),
-        *(
-            "$\\frac{1}{2}$",
-            "The answer is 5.",
-            "The answer is x",
-            "Topic modelling",
-            "reason",
-            "unknowns: 3",
-        ),
+        *("$\\frac{1}{2}$", "The answer is 5.", "Topic modelling", "reason", "unknowns: 3"),
+        *("()", "[]", "-(n × a)", "N × A", "The answer is x"),
     ],
 )
 def test_placeholder_real_answer_is_none(text: str) -> None:
