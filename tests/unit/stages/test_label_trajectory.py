@@ -67,6 +67,7 @@ def test_label_trajectory_unusable_grader_fails_the_row(
         {"comparison": ""},
         {"comparison": "..."},
         {"comparison": "do not solve the problem, do not comment on the method"},
+        {"extracted_answer": "The sum is 6.", "comparison": "the sum is: 6"},
         {"extracted_answer": " "},
     ],
     ids=str,

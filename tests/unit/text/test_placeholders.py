@@ -104,6 +104,7 @@ def test_placeholder_real_name_is_none(text: str) -> None:
     [
         *("answer", "Your answer", "<answer>", "[your answer]", "your answer here", "final answer"),
         *("<final_answer>", "{answer}", "Insert your answer here", "xxxx", "answer goes here"),
+        *("The final answer is [answer_here]", "the answer is: <answer>", "My answer is ..."),
     ],
 )
 def test_placeholder_for_an_answer_is_one(text: str) -> None:
@@ -116,7 +117,7 @@ def test_placeholder_for_an_answer_is_one(text: str) -> None:
         *("0", "x", "no", "No", "None", "true", "False", "∅", "∞", "=", "<", "+", "-1", "XXX"),
         *("{1, 2}", "[0, 1]", "<2, 3>", "{a}", "[red]", "(A)", "answer 5", "Answer: 5", "AAAA"),
         *("$\\frac{1}{2}$", "The answer is 5.", "Topic modelling", "reason", "unknowns: 3"),
-        *("()", "[]", "-(n × a)", "N × A"),
+        *("()", "[]", "-(n × a)", "N × A", "The answer is x"),
     ],
 )
 def test_placeholder_real_answer_is_none(text: str) -> None:
