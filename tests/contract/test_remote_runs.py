@@ -74,6 +74,7 @@ def _config(
     fields = {"backend": "openai", "base_url": server.url, "api_key_env": "STUB_KEY"}
     config = config_of(
         output_dir,
+        drafts=4,
         subjects=SUBJECTS,
         params={"nominate_topics": {"min_similarity": 40}},
         stages=TOPIC_STAGES,
@@ -421,7 +422,7 @@ def test_remote_run_with_all_kinds_of_failures_leaves_the_key_nowhere(
     server: StubServer, tmp_path: Path
 ) -> None:
     rates = dict.fromkeys(("error_503", "limited", "refusal", "length", "malformed_json"), 0.1)
-    server.set(**rates, banned=("Physics",), seed=3)
+    server.set(**rates, banned=("Physics",), seed=4)
     manifest = built(_config(server, tmp_path))
     assert sum(stage.failed for stage in manifest.account.stages) > 0
     assert manifest.account.roles["drafter"].calls > 0
