@@ -1,12 +1,14 @@
 # make demo   sets up .venv and builds the demo data set        make test    sets up and runs all tests
-# make check  format, lint, types, layers                      make clean   removes .venv, .venv-vllm and outputs/
+# make check  format, lint, types, layers                      make clean   removes .venv, .venv-* and outputs/
 # make test-vllm  sets up vLLM for CPUs in .venv-vllm and runs the tests of the engines
+# make demo-real  sets up a llama.cpp server in .venv-real and builds the small demo on a real model of 135M parameters
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 VLLM_READY := .venv-vllm/.ready
+REAL_READY := .venv-real/.ready
 TORCH := torch==2.13.0+cpu
-.PHONY: demo test test-vllm check clean lock
+.PHONY: demo demo-real test test-vllm check clean lock
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=..."; exit 1; }
@@ -16,6 +18,15 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/python jobs/build_dataset.py recipe=demo runtime=local output_dir=outputs
+
+# Without their dependencies: one of them compiles llama.cpp, and the server needs none.
+$(REAL_READY): constraints-real.txt
+	test -x .venv-real/bin/python || $(PYTHON) -m venv .venv-real
+	.venv-real/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-real.txt
+	touch $@
+
+demo-real: $(READY) $(REAL_READY)
+	$(BIN)/python benchmarks/real_model.py outputs
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -45,4 +56,4 @@ lock: $(READY)
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
 
 clean:
-	rm -rf .venv .venv-vllm outputs
+	rm -rf .venv .venv-vllm .venv-real outputs

@@ -16,9 +16,10 @@ _PLAIN = re.compile(r"[A-Za-z]{2,}[,.;:?]?")
 _UPRIGHT = r"\\(?:text|mathrm|operatorname|mathbb|mathcal|mathfrak)\{[^{}]*\}"
 _VARIABLE = re.compile(rf"{_UPRIGHT}|\\[A-Za-z]+|[A-Za-z]")
 _OTHER_WORDS = """
-velvet harbour lantern carefully meadow orange window slowly painter copper bridge garden seven
-whisper mountain travel button northern silver paper quietly basket river winter thunder candle
-""".split()
+    velvet harbour lantern carefully meadow orange window slowly painter copper bridge garden
+    seven whisper mountain travel button northern silver paper quietly basket river winter
+    thunder candle
+    """.split()  # noqa: SIM905 - many words, read as words
 _CYRILLIC = dict(zip("aeopcyxijsABEKMHOPCTX", "аеорсухіјѕАВЕКМНОРСТХ", strict=True))
 _GREEK = dict(zip("aovpiktuxynABEZHIKMNOPTYX", "αονρικτυχγηΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", strict=True))
 _SIGNS = {
@@ -40,6 +41,29 @@ def filled(template: str, dice: Random) -> str:
         return str(dice.randint(int(low), int(high)))
 
     return _RANGE.sub(draw, template)
+
+
+def one_number_changed(template: str, dice: Random) -> list[tuple[str, str]]:
+    """A template → for each of its numbers, two problems that differ by it alone."""
+    ranges = [found[0] for found in _RANGE.finditer(template)]
+    parts = _RANGE.sub("\0", template).split("\0")
+    pairs = []
+    for place, drawn in enumerate(ranges):
+        values = [filled(text, dice) for text in ranges]
+        other = values.copy()
+        while other[place] == values[place]:
+            other[place] = filled(drawn, dice)
+        pairs.append((_put(parts, values), _put(parts, other)))
+    return pairs
+
+
+def _put(parts: list[str], values: list[str]) -> str:
+    return parts[0] + "".join(map("".join, zip(values, parts[1:], strict=True)))
+
+
+def ascii_formulas(text: str) -> bool:
+    """Whether dollars, if any, can be taken for the delimiters of formulas."""
+    return text.count("$") % 2 == 0
 
 
 def respaced(text: str, dice: Random) -> str:
@@ -72,7 +96,7 @@ def changed(count: int) -> Callable[[str, Random], str]:
             if _PLAIN.fullmatch(found[0])
             and not any(start <= found.start() < end for start, end in formulas)
         ]
-        for start, end in sorted(dice.sample(places, count), reverse=True):
+        for start, end in sorted(dice.sample(places, min(count, len(places))), reverse=True):
             text = text[:start] + dice.choice(_OTHER_WORDS) + text[end:]
         return text
 
@@ -90,7 +114,7 @@ def renamed(text: str, dice: Random) -> str:
             if len(found[0]) == 1 and found[0] not in kept
         }
     )
-    letters = [letter for letter in "abcfghjklmnpqrstuvwxyzABCDEFGHKLMNPQRSTUVWXYZ"]
+    letters = "abcfghjklmnpqrstuvwxyzABCDEFGHKLMNPQRSTUVWXYZ"
     free = [letter for letter in letters if letter not in names]
     dice.shuffle(free)
     to = dict(zip(names, free, strict=False))
@@ -136,14 +160,16 @@ def swapped(letters: dict[str, str], share: float = 0.5) -> Callable[[str, Rando
 
 
 def full_width(text: str, dice: Random) -> str:
-    """Letters and digits in their full-width forms."""
-    return "".join(
-        chr(ord(char) + 0xFEE0) if char.isalnum() and char.isascii() and "\\" not in text else char
-        for char in re.sub(r"\\[A-Za-z]+", lambda f: f[0], text)
-    ) if "\\" not in text else "".join(
-        part if part.startswith("$") else part.translate({n: n + 0xFEE0 for n in range(48, 123)})
-        for part in re.split(r"(\$[^$]+\$)", text)
-    )  # fmt: skip
+    """Letters and digits of prose in their full-width forms."""
+    wide = {code: code + 0xFEE0 for code in (*range(48, 58), *range(65, 91), *range(97, 123))}
+    parts = re.split(r"(\$[^$]+\$)", text)
+    return "".join(part if part.startswith("$") else part.translate(wide) for part in parts)
+
+
+def upper_case(text: str, dice: Random) -> str:
+    """Prose in capitals."""
+    parts = re.split(r"(\$[^$]+\$)", text)
+    return "".join(part if part.startswith("$") else part.upper() for part in parts)
 
 
 def in_unicode(text: str, dice: Random) -> str:
@@ -176,9 +202,7 @@ KINDS: dict[str, Callable[[str, Random], str]] = {
     "full-width letters": full_width,
     "Cyrillic look-alikes": swapped(_CYRILLIC),
     "Greek look-alikes": swapped(_GREEK, 0.1),
-    "upper case": lambda text, dice: re.sub(
-        r"(\$[^$]+\$)|([^$]+)", lambda f: f[1] or f[2].upper(), text
-    ),
+    "upper case": upper_case,
     "Unicode signs for commands": in_unicode,
     "2 changed, renamed, reordered, redelimited": all_at_once,
 }

@@ -198,7 +198,7 @@ SUBJECTS = (
     Subject("text.placeholders:is_placeholder_answer", _WORDS),
     Subject("prompts:repeats_prompt", _WORDS, call=lambda f, text: f("draft_problem", text)),
     Subject("prompts:render", _PROBLEM, call=_rendered),
-    Subject("metrics.answer_match:equal_by_rule", _ANSWERS, 20_000, _both),
+    Subject("metrics.answers.match:equal_by_rule", _ANSWERS, 20_000, _both),
     Subject("metrics.answer_form:normal_form", _ANSWERS, 20_000),
     Subject("metrics.words:words", _WORDS),
     Subject("metrics.words:plain_text", _WORDS),

@@ -187,7 +187,7 @@ def walk(
 def behind(
     standings: Sequence[Standing], rows: Inputs, is_wanted: Callable[[Node], bool]
 ) -> tuple[Standing | None, Ints]:
-    """Rows of the last stage → the last such stage before, and the place there of each one's own."""
+    """Rows of the last stage → the last such stage before, and each one's place there."""
     at = rows.parents
     for earlier, later in zip(reversed(standings), [None, *reversed(standings)], strict=False):
         if later is not None:

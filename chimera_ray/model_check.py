@@ -15,7 +15,7 @@ from chimera_ray.backends.partials import partial_name
 from chimera_ray.config import Config
 from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Message, Reply, Request, Usage, prompt_id_of
-from chimera_ray.metrics.answer_match import equal_by_rule
+from chimera_ray.metrics.answers.match import equal_by_rule
 from chimera_ray.model_config import VllmModel
 from chimera_ray.prompts import render
 from chimera_ray.runners import Engines

@@ -22,6 +22,8 @@ from chimera_ray.schemas import Problem
 from chimera_ray.status import Status
 
 SHOWN_CHARS = 700
+FORM_LABELS = 20
+"""labels of a form of answer from which on it is shown without an error, too"""
 WIDTH = 140
 """columns, where there is no terminal"""
 
@@ -193,13 +195,26 @@ def audit_table(audit: Audit) -> Table:
 
 
 def forms_table(audit: Audit) -> Table:
-    """An audit against the simulated truth → its labels by form of answer."""
+    """An audit against the simulated truth → its labels by form of answer.
+
+    Left to the manifest: forms of few labels without an error.
+    """
+    shown = [
+        found
+        for found in audit.forms
+        if found.labels >= FORM_LABELS or found.wrong_by_rule.count or found.wrong_by_grader.count
+    ]
     table = Table(title="Labels by form of answer (95% intervals)", title_justify="left")
+    table.caption = (
+        f"{len(audit.forms) - len(shown)} more forms, of fewer than {FORM_LABELS} labels each and "
+        "without an error, are in the manifest"
+    )
+    table.caption_justify = "left"
     table.add_column("form", no_wrap=True)
     table.add_column("labels", justify="right")
     for name in ("equal pairs decided by rule", "wrong accepts by rule", "errors by grader"):
         table.add_column(name, justify="right")
-    for found in audit.forms:
+    for found in shown:
         measures = (found.by_rule, found.wrong_by_rule, found.wrong_by_grader)
         table.add_row(
             found.form,

@@ -45,7 +45,8 @@ Give your answer in the form (a, b). Give your answer in simplest form. Give an 
 Give your final answer as a single number. Provide your final answer as a single integer.
 Enter your answer as an ordered pair. Enter all possible values, separated by commas.
 Enter all the solutions, separated by commas. List your answers in increasing order.
-Put your final answer within \\boxed{}. Please reason step by step, and put your final answer in a box.
+Put your final answer within \\boxed{}.
+Please reason step by step, and put your final answer in a box.
 Report your answer as a reduced fraction. Report your answer to four decimal places.
 Which of the following statements is correct? Which of the following is true? Select all that apply.
 What is the smallest possible value of x? What is the largest possible value of x?

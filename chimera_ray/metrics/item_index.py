@@ -1,4 +1,4 @@
-"""Benchmark items, asked which of them a problem gives away: by n-grams, whole, or in a long run."""
+"""Benchmark items, asked which a problem gives away: by n-grams, whole, or in a long run."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +74,7 @@ class ItemIndex:
         shared, _ = grams.shared(text)
         shares = shared / np.maximum(grams.totals, 1e-9)
         has = _numbers(text.words)
-        for place in np.flatnonzero(shares > limit)[::1]:
+        for place in np.flatnonzero(shares > limit):
             is_long = len(self._items[place].words) >= self._jaccard[0].n
             if is_long and self._numbers[place] <= has:
                 percent = 100 * min(shares[place], 1.0)

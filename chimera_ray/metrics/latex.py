@@ -12,6 +12,7 @@ _DISPLAYS = frozenset("equation align gather multline displaymath eqnarray math 
 _DELIMITER = re.compile(r"\$\$|\\[()\[\]$]")
 _DEGREE = re.compile(r"\^\s{0,4}\{?\s{0,4}∘\s{0,4}\}?")
 _SPACING = re.compile(r"\\(?:[,;:!> \n]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|(?<!\\)~")
+_SHORT_FRACTION = re.compile(r"(\\[dtc]?frac\s{0,4}\d)(?=\d)")  # \\frac12
 _THOUSANDS = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _ELLIPSIS = re.compile(r"\.{3,}")
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
@@ -24,20 +25,20 @@ _LAYOUT = frozenset(
     """.split()  # noqa: SIM905 - many words, read as words
 )
 _SIGNS = {
-    **{name: "≤" for name in ("le", "leq", "leqslant")},
-    **{name: "≥" for name in ("ge", "geq", "geqslant")},
-    **{name: "≠" for name in ("ne", "neq")},
-    **{name: "→" for name in ("to", "rightarrow", "longrightarrow")},
-    **{name: "⋯" for name in ("dots", "ldots", "cdots", "dotsc", "dotsb", "vdots", "ddots")},
-    **{name: "|" for name in ("mid", "vert", "lvert", "rvert")},
-    **{name: "∅" for name in ("emptyset", "varnothing")},
-    **{name: " frac " for name in ("dfrac", "tfrac", "cfrac")},
-    **{name: " binom " for name in ("dbinom", "tbinom")},
-    **{name: "⇔" for name in ("iff", "Leftrightarrow")},
-    **{name: "⇒" for name in ("implies", "Rightarrow")},
-    **{name: "¬" for name in ("neg", "lnot")},
-    **{name: "∧" for name in ("land", "wedge")},
-    **{name: "∨" for name in ("lor", "vee")},
+    **dict.fromkeys(("le", "leq", "leqslant"), "≤"),
+    **dict.fromkeys(("ge", "geq", "geqslant"), "≥"),
+    **dict.fromkeys(("ne", "neq"), "≠"),
+    **dict.fromkeys(("to", "rightarrow", "longrightarrow"), "→"),
+    **dict.fromkeys(("dots", "ldots", "cdots", "dotsc", "dotsb", "vdots", "ddots"), "⋯"),
+    **dict.fromkeys(("mid", "vert", "lvert", "rvert"), "|"),
+    **dict.fromkeys(("emptyset", "varnothing"), "∅"),
+    **dict.fromkeys(("dfrac", "tfrac", "cfrac"), " frac "),
+    **dict.fromkeys(("dbinom", "tbinom"), " binom "),
+    **dict.fromkeys(("iff", "Leftrightarrow"), "⇔"),
+    **dict.fromkeys(("implies", "Rightarrow"), "⇒"),
+    **dict.fromkeys(("neg", "lnot"), "¬"),
+    **dict.fromkeys(("land", "wedge"), "∧"),
+    **dict.fromkeys(("lor", "vee"), "∨"),
     "lt": "<", "gt": ">", "times": "×", "cdot": "⋅", "div": "÷", "pm": "±", "mp": "∓",
     "in": "∈", "notin": "∉", "ni": "∋", "subset": "⊂", "subseteq": "⊆", "supset": "⊃",
     "supseteq": "⊇", "cup": "∪", "cap": "∩", "setminus": "∖", "infty": "∞", "sum": "∑",
@@ -49,10 +50,10 @@ _SIGNS = {
     "hbar": "ħ", "prime": "'", "ast": "*", "star": "⋆", "colon": ":", "Vert": "∥", "aleph": "ℵ",
     "lbrace": "{", "rbrace": "}", "backslash": "\\", "infin": "∞",
 }  # fmt: skip
-_GREEK_NAMES = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho - "
-    "sigma tau upsilon phi chi psi omega"
-).split()
+_GREEK_NAMES = """
+    alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho -
+    sigma tau upsilon phi chi psi omega
+    """.split()  # noqa: SIM905 - many words, read as words
 _GREEK = {
     **{name: chr(ord("α") + place) for place, name in enumerate(_GREEK_NAMES) if name != "-"},
     **{
@@ -76,12 +77,13 @@ def one_delimiter(text: str) -> str:
 
 
 def plain_commands(text: str) -> str:
-    """Text → the same with signs and Greek letters for their commands, and without layout.
+    r"""Text → the same with signs and Greek letters for their commands, and without layout.
 
-    Other commands stay: "\\frac", "\\sin", "\\text".
+    Other commands stay: "\frac", "\sin", "\text".
     """
     text = _ELLIPSIS.sub("⋯", text)
     if "\\" in text or "~" in text:
         text = _THOUSANDS.sub(",", _SPACING.sub(" ", text))
+        text = _SHORT_FRACTION.sub(r"\1 ", text)
         text = _COMMAND.sub(lambda found: _PLAIN.get(found[1], f"{found[0]} "), text)
     return _DEGREE.sub("°", text).translate(_ALONE)

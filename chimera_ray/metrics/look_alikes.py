@@ -67,9 +67,9 @@ _FUNCTION_OF_GREEK = re.compile("(?:a?r?c?(?:sin|cos|tan|cot|sec|csc)h?|log|ln|e
 
 
 def as_it_looks(text: str) -> str:
-    """Text → the same letters, digits and signs in their plainest form.
+    r"""Text → the same letters, digits and signs in their plainest form.
 
-    Superscripts become "^" and digits, double-struck letters "\\mathbb{R}"; case is kept.
+    Superscripts become "^" and digits, double-struck letters "\mathbb{R}"; case is kept.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -138,45 +138,3 @@ def _unmixed(found: re.Match[str]) -> str:
     if len(run) < 3:
         return latin if latin.lower() in _SHORT_WORDS else run
     return latin if len(_LATIN.findall(run)) * 3 >= len(run) * 2 - 1 else run
-
-
-class _Plainer(dict[int, str]):
-    """Code point → what it is replaced with, worked out where it is first met."""
-
-    def __missing__(self, code: int) -> str:
-        self[code] = plainer = _plain_char(chr(code))
-        return plainer
-
-
-@cache
-def _plainer() -> _Plainer:
-    return _Plainer()
-
-
-def _plain_char(char: str) -> str:
-    if _INVISIBLE.match(char) or char == _SLASH:
-        return ""
-    if char in _AS_IT_LOOKS:
-        return _AS_IT_LOOKS[char]
-    if char.isspace():
-        return char if char == "\n" else " "
-    if char.isdecimal():
-        return str(unicodedata.decimal(char))
-    if found := _SMALL_CAPITAL.fullmatch(unicodedata.name(char, "")):
-        return found[1].lower()
-    if "\ud800" <= char <= "\udfff":
-        return char
-    parts = _MARK.sub("", unicodedata.normalize("NFKD", char))
-    if unicodedata.category(char) != "Sm":
-        parts = parts.replace(_SLASH, "")
-    joined = unicodedata.normalize("NFC", parts)
-    return "".join(_AS_IT_LOOKS.get(part, part) for part in joined)
-
-
-def _unmixed(found: re.Match[str]) -> str:
-    """A run of Latin and Greek letters, most of them Latin → a Latin word."""
-    run = found[0]
-    if run[0] == "$" or run.isascii() or len(run) < 3 or _FUNCTION_OF_GREEK.fullmatch(run):
-        return run
-    num_latin = len(_LATIN.findall(run))
-    return run.translate(_GREEK_AMONG_LATIN) if num_latin * 3 >= len(run) * 2 - 1 else run

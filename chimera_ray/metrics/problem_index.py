@@ -65,11 +65,12 @@ class ProblemIndex:
         self._keys.append(key)
         self._readings.append(reading)
         for feature in features or set(_features(reading)):
-            known = self._postings.get(feature, ())
-            if known == ():
+            if feature not in self._postings:
                 self._postings[feature] = position
-            elif isinstance(known, int):
-                self._postings[feature] = array("l", (known, position))
+                continue
+            known = self._postings[feature]
+            if isinstance(known, int):
+                self._postings[feature] = array("q", (known, position))
             elif known is not None and len(known) < _COMMON:
                 known.append(position)
             else:
@@ -83,6 +84,8 @@ class ProblemIndex:
                 shared.update((posting,) if isinstance(posting, int) else posting)
         nearest = sorted(shared, key=lambda position: (-shared[position], position))
         best: Same | None = None
+        if not reading.codes:
+            return None
         for position in nearest[:_MAX_COMPARED]:
             other = self._readings[position]
             num_words = max(reading.num_words, other.num_words)

@@ -49,8 +49,10 @@ _FUNCTIONS = frozenset(
 _CARDINALS = {
     name: str(value)
     for value, name in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()
+        """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+    fifteen sixteen seventeen eighteen nineteen twenty
+    """.split()  # noqa: SIM905 - many words, read as words
     )
 } | {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "hundred": "100"}
 _GIVEN_WORDS = frozenset(
@@ -68,6 +70,7 @@ _POINTS_FOLLOW = frozenset(
     """.split()  # noqa: SIM905 - many words, read as words
 )
 _UNIT_LETTERS = frozenset("mgsJNKVAWCFLTHhlMPdtu")
+_UNIT_LETTERS_SHOUTED = frozenset("".join(_UNIT_LETTERS).upper())
 _UNITS = frozenset(
     """
     mm cm dm km nm pm kg mg mol mmol rad ms ns hz khz mhz ghz thz pa kpa mpa bar atm ev kev mev gev
@@ -194,7 +197,8 @@ class _Reader:
             if text in "aAI" and self._is_article(end):
                 yield Token(WORD, word)
             else:
-                yield Token(GIVEN if self._is_unit(text, end) else VARIABLE, text)
+                is_unit = self._is_unit(text, end)
+                yield Token(GIVEN, word) if is_unit else Token(VARIABLE, text)
         elif (
             self._is_shouted
             and text.isalpha()
@@ -209,14 +213,15 @@ class _Reader:
         elif not text.isupper() or not text.isascii():
             is_compound = not text.isalpha() or any(letter.isupper() for letter in text[1:])
             is_compound = is_compound and "'" not in text
-            yield Token(GIVEN, text) if is_compound else Token(WORD, word)
+            yield Token(GIVEN, word) if is_compound else Token(WORD, word)
         elif text.isalpha() and (text in self._points or self._last in _POINTS_FOLLOW):
             yield from (Token(VARIABLE, letter) for letter in text)
         else:
-            yield Token(GIVEN if not text.isalpha() else WORD, text if not text.isalpha() else word)
+            yield Token(WORD if text.isalpha() else GIVEN, word)
 
     def _is_unit(self, letter: str, end: int) -> bool:
-        if not self._is_unit_next or letter not in _UNIT_LETTERS:
+        known = _UNIT_LETTERS_SHOUTED if self._is_shouted else _UNIT_LETTERS
+        if not self._is_unit_next or letter not in known:
             return False
         return _MEETS_A_FORMULA.match(self._text, end) is None
 
@@ -251,7 +256,7 @@ def _of_formula(text: str) -> Iterator[Token]:
 
 def _points(text: str) -> frozenset[str]:
     """Text → its runs of two to four capitals whose letters all occur in others, too: AB in ABC."""
-    runs = {run for run in re.findall(r"(?<![A-Za-z])[A-Z]{1,4}(?![A-Za-z0-9])", text)}
+    runs = set(re.findall(r"(?<![A-Za-z])[A-Z]{1,4}(?![A-Za-z0-9])", text))
     holders: dict[str, int] = {}
     for run in runs:
         for letter in set(run):

@@ -7,6 +7,7 @@ something else ("largest", "smallest"). Works on texts as strings of one charact
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from chimera_ray.metrics.problem_tokens import END, GIVEN, VARIABLE, WORD, Token, problem_tokens
@@ -15,9 +16,15 @@ _FIRST_CODE, _NUM_CODES = 0x10000, 0x100000
 _MASK = VARIABLE
 """the one character of all variables"""
 _MAX_ORDERED_CLAUSES = 12
+_PROBE, _MAX_PROBED_TOKENS = 3, 60
 _TOKENS_OF_A_WORD = 6
 """a changed word may have taken a short formula with it"""
-_FIRST_CONTRAST = ord("A")
+_MOST_FILLERS = 3
+_FILLER = "f"
+_FILLERS = frozenset("a an the now then please also so thus hence just simply here".split())  # noqa: SIM905 - many words
+_FIRST_CONTRAST = 0x100
+_LAST_PLAIN = "z"
+_NO_MATHS = str.maketrans("", "", GIVEN + VARIABLE)
 _CONTRASTS = """
 max maximum maximal maximize maximise min minimum minimal minimize minimise
 largest smallest greatest least most fewest highest lowest
@@ -58,7 +65,6 @@ _CONTRAST_OF = {
     word: chr(_FIRST_CONTRAST + group)
     for group, line in enumerate(_CONTRASTS)
     for word in line.split()
-    if not chr(_FIRST_CONTRAST + group).islower()
 }
 
 
@@ -68,13 +74,13 @@ class Reading(NamedTuple):
     codes: str
     """one character for each token; of all variables the same"""
     kinds: str
-    """what each is: word, given or variable; a capital: a word that a few others are opposites of"""
+    """what each is: word, filler, given or variable; beyond "z": a word that others contradict"""
     variables: str
     """the letters of the variables in order"""
     numbers: str
     """one character for each number, sorted"""
     num_words: int
-    """words, a formula or number counting as one"""
+    """words, and half the signs, numbers and variables: as many as one would count"""
 
 
 class Sentence(NamedTuple):
@@ -87,14 +93,15 @@ class Sentence(NamedTuple):
 
 def read_problem(text: str) -> Reading:
     """Text → what `changed_words` compares."""
-    codes, kinds, variables, numbers = [], [], [], []
-    num_words, was_maths = 0, False
+    codes: list[str] = []
+    kinds: list[str] = []
+    variables: list[str] = []
+    numbers: list[str] = []
     for token in problem_tokens(text):
         if token.kind == END:
             if codes and codes[-1] != "\n":
                 codes.append("\n")
                 kinds.append("\n")
-            was_maths = False
             continue
         codes.append(_MASK if token.kind == VARIABLE else _code(token.text))
         kinds.append(_kind(token))
@@ -102,11 +109,14 @@ def read_problem(text: str) -> Reading:
             variables.append(token.text)
         if token.is_number:
             numbers.append(codes[-1])
-        is_maths = token.kind != WORD
-        num_words += not (is_maths and was_maths)
-        was_maths = is_maths
-    texts = map("".join, (codes, kinds, variables, sorted(numbers)))
-    return Reading(*texts, num_words)
+    num_maths = sum(kind in (GIVEN, VARIABLE) for kind in kinds)
+    return Reading(
+        codes="".join(codes),
+        kinds="".join(kinds),
+        variables="".join(variables),
+        numbers="".join(sorted(numbers)),
+        num_words=len(kinds) - kinds.count("\n") - num_maths // 2,
+    )
 
 
 def sentences(reading: Reading) -> Iterator[Sentence]:
@@ -129,11 +139,13 @@ def changed_words(a: Reading, b: Reading, most: int) -> int | None:
     left, right = _unpaired(list(sentences(a)), list(sentences(b)), names)
     if not left and not right:
         return 0 if names.is_one_to_one else None
-    most_tokens = _TOKENS_OF_A_WORD * most
+    most_tokens = _TOKENS_OF_A_WORD * most + _MOST_FILLERS
     if not _is_near(_joined(left).codes, _joined(right).codes, most_tokens):
         return None
-    if max(len(left), len(right)) > 1:
-        right = _in_order_of(left, right)
+    if len(left) > len(right):
+        left = _in_order_of(_joined(right), left)
+    elif len(right) > 1:
+        right = _in_order_of(_joined(left), right)
     changed = _difference(_joined(left), _joined(right), most, names)
     return changed if names.is_one_to_one else None
 
@@ -208,17 +220,20 @@ def _unpaired(
     return left, [sentence for sentence in b if id(sentence) in rest]
 
 
-def _in_order_of(a: Sequence[Sentence], b: Sequence[Sentence]) -> list[Sentence]:
-    """Sentences → those of the second text, each after the one of the first that it resembles."""
-    if max(len(a), len(b)) > _MAX_ORDERED_CLAUSES:
-        return list(b)
-    bags = [Counter(sentence.codes) for sentence in a]
+def _in_order_of(text: Sentence, parts: Sequence[Sentence]) -> list[Sentence]:
+    """Sentences → the same in the order in which a text has what they say.
 
-    def nearest(sentence: Sentence) -> int:
-        bag = Counter(sentence.codes)
-        return max(range(len(bags)), key=lambda place: (bags[place] & bag).total(), default=0)
+    A sentence that lost its full stop is one with the next, so they need not be the text's own.
+    """
+    if len(parts) > _MAX_ORDERED_CLAUSES:
+        return list(parts)
 
-    return sorted(b, key=nearest)
+    def place(part: Sentence) -> int:
+        starts = range(0, min(len(part.codes), _MAX_PROBED_TOKENS), _PROBE)
+        probes = (text.codes.find(part.codes[start : start + _PROBE]) for start in starts)
+        return next((found for found in probes if found >= 0), len(text.codes))
+
+    return sorted(parts, key=place)
 
 
 def _joined(parts: Sequence[Sentence]) -> Sentence:
@@ -232,7 +247,7 @@ def _difference(a: Sentence, b: Sentence, most: int, names: _Names) -> int | Non
     """Two stretches of text → how many words are changed; None: too many, or what is given is."""
     from rapidfuzz.distance import Levenshtein
 
-    most_tokens = _TOKENS_OF_A_WORD * most
+    most_tokens = _TOKENS_OF_A_WORD * most + _MOST_FILLERS
     if Levenshtein.distance(a.codes, b.codes, score_cutoff=most_tokens) > most_tokens:
         return None
     changed = at = other_at = 0
@@ -272,20 +287,22 @@ class _Variables:
 
 def _changed(a: str, b: str) -> int | None:
     """The kinds of two stretches without a common token → how many words; None: another problem."""
-    has_given = [any(kind in (GIVEN, VARIABLE) for kind in kinds) for kinds in (a, b)]
-    has_word = [any(kind not in (GIVEN, VARIABLE) for kind in kinds) for kinds in (a, b)]
-    if all(has_given) or {kind for kind in a if kind.isupper()} & set(b):
+    words = [kinds.translate(_NO_MATHS) for kinds in (a, b)]
+    has_given = [len(words[0]) < len(a), len(words[1]) < len(b)]
+    if all(has_given) or any(kind > _LAST_PLAIN and kind in b for kind in a):
         return None
-    if (has_given[0] and not has_word[1]) or (has_given[1] and not has_word[0]):
+    if (has_given[0] and not words[1]) or (has_given[1] and not words[0]):
         return None  # something given is there, or not, and no word stands in its place
-    return max(len(a.replace(GIVEN, "").replace(VARIABLE, "")),
-               len(b.replace(GIVEN, "").replace(VARIABLE, "")))  # fmt: skip
+    return max(len(kinds.replace(_FILLER, "")) for kinds in words)
 
 
 def _kind(token: Token) -> str:
-    return _CONTRAST_OF.get(token.text, WORD) if token.kind == WORD else token.kind
+    if token.kind != WORD:
+        return token.kind
+    return _FILLER if token.text in _FILLERS else _CONTRAST_OF.get(token.text, WORD)
 
 
+@lru_cache(maxsize=65_536)
 def _code(text: str) -> str:
     from xxhash import xxh3_64_intdigest
 

@@ -5,14 +5,25 @@ Groups". So keys are equal only where the words are, and likeness only proposes.
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+
+from chimera_ray.metrics.look_alikes import as_it_looks, in_one_script
 
 _ACRONYM_SCORE = 100.0
 _BLOCK = 512
 
-_STOP_WORDS = frozenset({"the", "an", "in", "for", "on", "by"})
+_ARTICLES = frozenset({"the", "an"})
+# They say how what is before them belongs to what is after: "X for Y" is neither "X in Y" nor
+# "Y for X". "Of" binds closer: "theory of games in economics" is "game theory in economics".
+_PREPOSITIONS = frozenset(
+    """
+    about across after against among as at before behind below beneath beside between beyond
+    by during for from in inside into near on onto outside over per since through to toward towards
+    under until upon using versus via vs with within without
+    """.split()  # noqa: SIM905 - many words, read as words
+)
+_INITIALLESS = _ARTICLES | {"in", "for", "on", "by", "of", "and", "a"}
 # Plurals that mean something else than their singular, or are none.
 _KEPT_WORDS = frozenset(
     """
@@ -44,26 +55,25 @@ _APOSTROPHE_S = re.compile(r"['’](?:s\b)?")
 _NOT_A_WORD = re.compile(r"[^\w+#*,/&]+|_")
 _CONJUNCTION = re.compile(r"\s*[,/&]\s*(?:and\s)?|\sand\s")
 _ARTICLE_A = re.compile(r"\ba(?=\s+\w)")
-_ACCENTS = re.compile("[\u0300-\u036f]")
+_PREPOSITION = re.compile(rf"(?<!\S)({'|'.join(sorted(_PREPOSITIONS))})(?!\S)")
+_OF = re.compile(r"\bof\b")
 _ACRONYM = re.compile(r"[A-Z][A-Z0-9]{1,7}s?")
 
 
 def topic_key(name: str) -> str:
     """Topic name → its normal form: equal for the same words in another guise, and only then.
 
-    Case, accents, punctuation, possessives, plurals, "the", "in", "for", "on" and "by" make no
-    difference; nor does "theory of graphs" for "graph theory", "non-linear" for "nonlinear", or the
-    order of what "and" and commas join. The order of all other words does, as do "to", "from",
-    "with" and numerals: "Philosophy of History" is not "History of Philosophy".
+    Case, accents, punctuation, possessives, plurals and "the" make no difference; nor does "theory
+    of graphs" for "graph theory", "non-linear" for "nonlinear", or the order of what "and" and
+    commas join. The order of all other words does, as do prepositions and numerals: "Algorithms for
+    analysis" is not "Analysis of algorithms", which is "algorithm analysis", nor is "Philosophy of
+    History" "History of Philosophy". "Of" reaches as far as the next preposition.
     """
     text = _ARTICLE_A.sub(" ", name)  # before casefolding: "Vitamin A" keeps its letter
-    text = unicodedata.normalize("NFKD", text.casefold())
-    text = unicodedata.normalize("NFC", _ACCENTS.sub("", text))
+    text = in_one_script(as_it_looks(text)).casefold()
     text = " ".join(_NOT_A_WORD.sub(" ", _APOSTROPHE_S.sub("", text)).split())
     text = re.sub(r"\bnon (?=\w)", "non", text)
-    # "X of Y" is "Y X": "theory of graphs" becomes "graphs theory".
-    parts = (_conjuncts(part) for part in reversed(re.split(r"\bof\b", text)))
-    key = " ".join(part for part in parts if part)
+    key = " ".join(_phrases(text))
     return key or " ".join(name.casefold().split())
 
 
@@ -95,6 +105,16 @@ def similar_pairs(names: Sequence[str], min_similarity: float) -> list[tuple[int
     return [(earlier, later, score) for (earlier, later), score in sorted(scores.items())]
 
 
+def _phrases(text: str) -> Iterator[str]:
+    """Text → its prepositions, and what stands between them with "X of Y" as "Y X"."""
+    for part in _PREPOSITION.split(text):
+        if part in _PREPOSITIONS:
+            yield part
+            continue
+        parts = (_conjuncts(phrase) for phrase in reversed(_OF.split(part)))
+        yield from (phrase for phrase in parts if phrase)
+
+
 def _conjuncts(text: str) -> str:
     parts = (" ".join(_words(part)) for part in _CONJUNCTION.split(text.strip()))
     return " & ".join(sorted({part for part in parts if part}))
@@ -102,7 +122,7 @@ def _conjuncts(text: str) -> str:
 
 def _words(text: str) -> Iterator[str]:
     for word in text.split():
-        if word not in _STOP_WORDS:
+        if word not in _ARTICLES:
             yield _singular(word)
 
 
@@ -127,7 +147,7 @@ def _acronym_pairs(names: Sequence[str]) -> Iterator[tuple[int, int]]:
             acronyms[name.strip().removesuffix("s")].append(index)
     for index, name in enumerate(names):
         every = re.findall(r"[^\W_]+", name)
-        main = [word for word in every if word.casefold() not in {*_STOP_WORDS, "of", "and", "a"}]
+        main = [word for word in every if word.casefold() not in _INITIALLESS]
         initials = {"".join(word[0] for word in group).upper() for group in (every, main)}
         for acronym in initials if len(every) > 1 else ():
             for other in acronyms.get(acronym, ()):

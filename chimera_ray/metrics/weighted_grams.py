@@ -1,4 +1,4 @@
-"""N-grams of many texts, each weighed by how few of them hold it; what all say counts for nothing."""
+"""N-grams of many texts, each weighed by how few hold it: what all say counts for nothing."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -13,7 +13,7 @@ class DedupeProblemsParams(Params):
     """When two problems are one."""
 
     max_changed_words: float = Field(default=0.06, ge=0, lt=1)
-    """share of a problem's words (a formula or number counts as one) that may differ from an
+    """share of a problem's words (two signs of a formula count as one) that may differ from an
     earlier problem's, rounded down to whole words; what is given must be the same"""
 
 

@@ -11,7 +11,7 @@ class DedupeTopicsParams(Params):
     """Nothing to set: equal normal forms are one topic."""
 
 
-@fold(takes=Topic, gives=Topic, params=DedupeTopicsParams)
+@fold(takes=Topic, gives=Topic, params=DedupeTopicsParams, revision=2)
 def dedupe_topics(rows: Sequence[Topic], params: DedupeTopicsParams) -> list[Topic | Reject]:
     """Topics → those whose normal form no earlier topic of their subject has.
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, model_validator
 
 from chimera_ray.errors import ParseError
 from chimera_ray.llm import ReplySchema, ask
-from chimera_ray.metrics.answer_match import match_answer
+from chimera_ray.metrics.answers.match import match_answer
 from chimera_ray.prompts import render, repeats_prompt
 from chimera_ray.schemas import Example, GraderVerdict, Trajectory
 from chimera_ray.stage import Models, PromptParams, Reject, stage
@@ -105,8 +105,18 @@ async def _graded(row: Trajectory, models: Models, params: LabelTrajectoryParams
 
 
 def _parse(text: str) -> Comparison:
-    """The grader's reply → its comparison, if it says anything of its own."""
+    """The grader's reply → its comparison, if it says anything of its own.
+
+    The extracted answer again compares nothing.
+    """
     reply = fields(text, Comparison)
-    if is_placeholder(reply.comparison) or repeats_prompt("label_trajectory", reply.comparison):
+    said = reply.comparison
+    is_repeated = _letters(said) == _letters(reply.extracted_answer or "")
+    if is_repeated or is_placeholder(said) or repeats_prompt("label_trajectory", said):
         raise ParseError("comparison says nothing of its own")
     return reply
+
+
+def _letters(text: str) -> str:
+    """Text → its letters and digits, in one case."""
+    return "".join(filter(str.isalnum, text.casefold()))

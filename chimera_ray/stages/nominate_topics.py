@@ -19,7 +19,7 @@ class NominateTopicsParams(Params):
     """earlier topics shown to the model for one topic, the most similar ones first"""
 
 
-@fold(takes=Topic, gives=NominatedTopic, params=NominateTopicsParams)
+@fold(takes=Topic, gives=NominatedTopic, params=NominateTopicsParams, revision=2)
 def nominate_topics(
     rows: Sequence[Topic], params: NominateTopicsParams
 ) -> list[NominatedTopic | Reject]:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from chimera_ray.errors import ParseError
 from chimera_ray.llm import BoundModel, ReplySchema, ask, ask_each, gather_all, withdraw
-from chimera_ray.metrics.answer_match import match_answer
+from chimera_ray.metrics.answers.match import match_answer
 from chimera_ray.prompts import render, repeats_prompt
 from chimera_ray.schemas import CHECKS, Problem, ValidProblem, Verdict
 from chimera_ray.stage import Models, PromptParams, Reject, stage

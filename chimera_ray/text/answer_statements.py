@@ -154,6 +154,8 @@ _NO_VALUE = re.compile(
 )
 _CHOSEN = re.compile(r"^[A-Ja-j]\)")
 _FULL_STOP = re.compile(r"[.!?](?=\s)|[。！？]")
+_INITIAL = re.compile(r"(?:[^\W\d_]\.[ \t]{0,3})+[^\W\d_]")
+"""of a name ("J. S. Bach", "E. coli"), or a choice and what is said of it: who can tell"""
 _LINE_END = re.compile(r"\n|$")
 
 
@@ -343,6 +345,8 @@ def _value(
     if span and _STOPS.match(text, span[1]):
         return span
     closed = _CLOSED.match(text, start)
+    if _INITIAL.match(text, start):
+        return None
     if closed and _STOPS.match(text, closed.end()):
         return closed[0], closed.end()
     end = _line_end(text, start)

@@ -6,7 +6,6 @@ lenient and what is strict, and why, is in docs/replies.md.
 
 import json
 import re
-import unicodedata
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,11 +13,11 @@ from pydantic import BaseModel, ValidationError
 from chimera_ray.errors import ParseError
 from chimera_ray.text.json_objects import MAX_DEPTH, object_texts
 from chimera_ray.text.json_values import object_value, without_comma
+from chimera_ray.text.lookalikes import skeleton
 from chimera_ray.text.reasoning import split_reasoning
 
 MAX_REPLY_CHARS = 2_000_000
 
-_LOOK_ALIKES = str.maketrans("аеікорсухѕјһԁɡαεικνορτυχı", "aeikopcyxsjhdgaeikvoptuxi")
 _NOT_IN_NAMES = re.compile(r"[\W_]+")
 
 T = TypeVar("T", bound=BaseModel)
@@ -108,5 +107,5 @@ def _check_names(value: object) -> None:
 
 
 def _name(key: str) -> str:
-    folded = unicodedata.normalize("NFKC", key).casefold().translate(_LOOK_ALIKES)
-    return _NOT_IN_NAMES.sub("", folded) or key
+    """A key → the same for all that a reader takes for it."""
+    return _NOT_IN_NAMES.sub("", skeleton(key)[0]) or key

@@ -17,8 +17,8 @@ leq leqq leqslant ll lll lesssim mid models ne neq ni not notin parallel perp pr
 propto sim simeq smile frown sqsubset sqsubseteq sqsupset sqsupseteq subset subseteq subsetneq
 supset supseteq supsetneq succ succeq succsim thickapprox thicksim triangleq trianglelefteq
 trianglerighteq vdash vDash Vdash bowtie backsim backsimeq barwedge because between bumpeq
-blacksquare ncong nexists ngeq ngeqslant ngtr nleq nleqslant nless nmid nparallel nprec npreceq
-nsim nsubseteq nsubset nsucc nsucceq nsupset nsupseteq ntriangleleft ntrianglelefteq
+blacksquare ncong nexists ngeq ngeqq nleqq ngeqslant ngtr nleq nleqslant nless nmid nparallel
+nprec npreceq nsim nsubseteq nsubset nsucc nsucceq nsupset nsupseteq ntriangleleft ntrianglelefteq
 ntriangleright ntrianglerighteq nvdash nvDash nVdash lessgtr eqcirc fallingdotseq risingdotseq
 nshortmid nshortparallel coloneqq eqqcolon
 """
@@ -56,10 +56,10 @@ sqrt root choose atop over pmod bmod pod tag notag nonumber label ref eqref cite
 _FONTS = """
 mathbb mathbf mathcal mathfrak mathit mathrm mathscr mathsf mathtt mathop mathbin mathrel mathord
 mathopen mathclose boldsymbol bm bold bf rm it sf tt cal text textbf textit textmd textnormal
-textrm textsc textsf textsl texttt textup textsuperscript textsubscript textstyle textcolor emph
-operatorname operatorname* displaystyle scriptstyle scriptscriptstyle color normalsize
-footnotesize small tiny large Large LARGE huge Huge scriptsize normalfont bfseries itshape
-rmfamily ttfamily textdegree textmu texteuro textbackslash
+textrm textsc textsf textsl texttt textup textsuperscript textsubscript textasciitilde
+textasciicircum textstyle textcolor emph operatorname operatorname* displaystyle scriptstyle
+scriptscriptstyle color normalsize footnotesize small tiny large Large LARGE huge Huge scriptsize
+normalfont bfseries itshape rmfamily ttfamily textdegree textmu texteuro textbackslash
 """
 _LAYOUT = """
 begin end item hline cline toprule midrule bottomrule newline newpage noindent nobreak nopagebreak
@@ -75,16 +75,16 @@ _MACROS = """
 abs norm ket bra braket ketbra expval dd dv pdv N R Z Q C F E P Bbb
 """
 _NO_TEXT = """
-nabla natural nearrow nwarrow ngeq ngeqslant nleq nleqslant nleftarrow nonumber nolimits
-normalsize newline newcommand newenvironment newtheorem noindent notin nsubseteq nsupseteq
-npreceq nsucceq ngtr nvdash nvDash nVdash ntriangleleft ntriangleright ntrianglelefteq
-ntrianglerighteq nleftrightarrow nLeftarrow nRightarrow nLeftrightarrow negthinspace
-rho right rightarrow rightharpoonup rightharpoondown rightleftharpoons rightleftarrows
-rightrightarrows rightsquigarrow rightarrowtail restriction renewcommand raggedright
-theta times tilde tfrac tbinom triangle triangleq triangledown triangleleft triangleright
-trianglelefteq trianglerighteq therefore thickapprox thicksim tanh textbf textit textmd
-textnormal textrm textsc textsf textsl texttt textup textstyle textcolor textdegree
-textsuperscript textsubscript thinspace thickspace twoheadrightarrow twoheadleftarrow
+nabla natural nearrow nwarrow ngeq ngeqq ngeqslant nleq nleqq nleqslant nleftarrow nonumber
+nolimits normalsize newline newcommand newenvironment newtheorem noindent notin nsubseteq
+nsupseteq npreceq nsucceq ngtr nvdash nvDash nVdash ntriangleleft ntriangleright ntrianglelefteq
+ntrianglerighteq nleftrightarrow nLeftarrow nRightarrow nLeftrightarrow negthinspace rho right
+rightarrow rightharpoonup rightharpoondown rightleftharpoons rightleftarrows rightrightarrows
+rightsquigarrow rightarrowtail restriction renewcommand raggedright theta times tilde tfrac tbinom
+triangle triangleq triangledown triangleleft triangleright trianglelefteq trianglerighteq
+therefore thickapprox thicksim tanh textbf textit textmd textnormal textrm textsc textsf textsl
+texttt textup textstyle textcolor textdegree textsuperscript textsubscript textasciitilde
+textasciicircum thinspace thickspace twoheadrightarrow twoheadleftarrow
 """
 _ROWS = """
 matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix cases rcases dcases array tabular

@@ -20,7 +20,7 @@ MAX_BACKSLASHES = 200_000
 _STRING = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _SIGNS_AFTER = frozenset("(){}[],;:!|%$#_")
 _ROW_COMMANDS = frozenset(("begin", "end", "hline", "cline"))
-_NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _LOST_COMMAND = re.compile(
     f"(?:{'|'.join(_CONTROLS[name[0]] + name[1:] for name in sorted(NO_TEXT))})(?![A-Za-z])"
@@ -72,7 +72,8 @@ def repaired(span: str) -> str:
 def is_text(value: str) -> bool:
     r"""A string's value → whether it has no control character but tabs and line breaks.
 
-    A tab or line break before what remains of a command ("heta", "abla") counts as one.
+    A return alone counts as one, and so does a tab or a line break before what remains of a
+    command ("heta", "abla").
     """
     return _NOT_TEXT.search(value) is None and _LOST_COMMAND.search(value) is None
 
@@ -119,7 +120,7 @@ def _single(body: str, mark: Mark, signs: _Signs) -> str:
         if (
             (first == "'" and mark.follower.isalpha())
             or first.isdigit()
-            or (first == "x" and mark.name == "x" and mark.follower.isdigit())
+            or (mark.name in ("x", "u") and mark.follower.isdigit())
         ):
             raise _ambiguous(mark)
         return literal
@@ -196,7 +197,8 @@ def _pairs(mark: Mark, signs: _Signs, ends_rows: bool) -> str:
         elif signs.forgets:
             is_kept = _is_escaped(mark)
     elif mark.num_pairs == 2:
-        is_kept = mark.is_single or not (mark.is_command or _is_doubled(mark))
+        is_name = mark.is_command or (len(mark.name) > 2 and not mark.in_rows)
+        is_kept = mark.is_single or not (is_name or _is_doubled(mark))
     elif mark.num_pairs == 4:
         is_kept = not (mark.in_rows or mark.is_command)
     if not is_kept:
@@ -223,7 +225,8 @@ def _is_escaped(mark: Mark) -> bool:
     if mark.is_single:
         return mark.rest == '"'
     if not mark.in_rows:
-        return mark.is_command or mark.rest in _SIGNS_AFTER
+        # `\\$` is a dollar, or a line's end and a formula's.
+        return mark.is_command or (mark.rest in _SIGNS_AFTER and mark.rest != "$")
     return mark.is_command and (len(mark.name) > 3 or mark.name in _ROW_COMMANDS)
 
 

@@ -42,7 +42,7 @@ class Mark(NamedTuple):
     place: Place
     in_rows: bool
     is_glued: bool
-    """a word of prose, or a formula that has ended, stands right before"""
+    """a word of prose, a formula that has ended or a return stands right before"""
     is_first: bool
     """it begins the formula"""
 
@@ -134,7 +134,7 @@ def _place(ground: Place, opened: str, num_rows: int) -> Place:
 
 
 def _is_glued(window: str, place: Place) -> bool:
-    if place == "text" and _FORMULA_BEFORE.search(window):
+    if window.endswith("\\r") or (place == "text" and _FORMULA_BEFORE.search(window)):
         return True
     found = _WORD_BEFORE.search(window)
     if not found:

@@ -8,12 +8,14 @@ from typing import NamedTuple
 MAX_COPIED_WORDS = 12
 """a run of the prompt's words from which on any text is a copy, whatever else it says"""
 MIN_COPIED_WORDS = 3
-"""words of the prompt below which nothing is a copy, but for the prompt's own example"""
+"""words of the prompt below which nothing is a copy"""
 
 _MAX_CHARS = 80
 _MAX_BRACKETED_WORDS = 6
 _ENCLOSED = re.compile(r"\s*(?:<[^<>]{1,80}>|\[[^\[\]]{1,80}\]|\{{1,2}[^{}]{1,80}\}{1,2})\s*")
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
+_NOTHING = re.compile(r"[\s.…·•*_?!\-–—,;:'\"`$\\\u200b-\u200f\u2060-\u2064\ufeff\u00ad]*")
+_NOT_APPLICABLE = re.compile(r"n\s?[./]\s?a", re.IGNORECASE)
 _NOT_IN_WORDS = re.compile(r"[\W_]+")
 _LATER = re.compile(r"(?: ?\d{1,4}| [a-d])\Z")
 _GOES_HERE = re.compile(
@@ -55,14 +57,15 @@ _BRACKETED = re.compile(
     r"\b(?:answer|your|insert|value|result|final|here|string|text|placeholder|number|expression"
     r"|solution|reason|fill)\b"
 )
+_LEAD = re.compile(
+    r"\s*(?:the|my|your)\s+(?:final\s+|correct\s+)?answer\s+is\b\s*:?", re.IGNORECASE
+)
 _OF_ANSWERS = frozenset(re.split(r"[|\n]", _ANYWHERE.strip()))
 _OF_NAMES = frozenset(re.split(r"[|\n]", _NAMES.strip()))
 _OF_PROSE = _OF_ANSWERS | frozenset(re.split(r"[|\n]", _PROSE.strip()))
 
 _JINJA = re.compile(r"\{[#%{]|[#%}]\}|</?\w{1,40}>")
 _CLOSING = {"{#": "#}", "{%": "%}", "{{": "}}"}
-_EXAMPLE_LINE = re.compile(r'^[ \t]*(?:\{\s*"|"\w+"\s*:).*$', re.MULTILINE)
-_EXAMPLE_TEXT = re.compile(r'"([^"\n]*)"(\s*:)?')
 
 
 class Passages(NamedTuple):
@@ -72,8 +75,6 @@ class Passages(NamedTuple):
     """empty words stand where something is filled in"""
     places: dict[str, tuple[int, ...]]
     """of each word"""
-    examples: frozenset[tuple[str, ...]]
-    """words of the texts of its example reply"""
 
 
 def is_placeholder(text: str) -> bool:
@@ -93,13 +94,17 @@ def is_placeholder_name(text: str) -> bool:
 
 
 def is_placeholder_answer(text: str) -> bool:
-    """An answer → whether it is none: "...", "<answer>", "your answer here".
+    """An answer → whether it is none: "...", "<answer>", "The answer is [answer]".
 
-    "0", "x", "no", "None" and "∅" may be answers.
+    "0", "x", "no", "None", "∅", "()" and "-(n × a)" may be answers.
     """
+    lead = _LEAD.match(text)
+    text = text[lead.end() :] if lead else text
     plain = _plain(text)
     if not plain:
-        return not any(unicodedata.category(char) == "Sm" for char in text)
+        return _NOTHING.fullmatch(text) is not None
+    if plain == "n a":
+        return _NOT_APPLICABLE.search(text) is not None
     if _is_bracketed(text, plain) and _BRACKETED.search(plain):
         return True
     is_repeated = len(plain) > 3 and set(plain) == {"x"}
@@ -117,17 +122,9 @@ def prompt_passages(*sources: str) -> Passages:
     places: dict[str, list[int]] = {}
     for place, word in enumerate(words):
         places.setdefault(word, []).append(place)
-    examples = {
-        tuple(_words(said))
-        for chunk in kept
-        for line in _EXAMPLE_LINE.findall(chunk)
-        for said, colon in _EXAMPLE_TEXT.findall(line)
-        if not colon
-    }
     return Passages(
         words=tuple(words),
         places={word: tuple(found) for word, found in places.items() if word},
-        examples=frozenset(examples - {()}),
     )
 
 
@@ -149,12 +146,10 @@ def _own_chunks(source: str) -> Iterator[str]:
 def copies_prompt(text: str, passages: Passages) -> bool:
     """Text → whether it says the prompt again: case, spacing and punctuation do not count.
 
-    It does if it is a text of the prompt's example; if all of its words, or all but one in eight,
-    follow one another in the prompt, three at the least; or if any twelve of them do.
+    It does if all of its words, or all but one in eight, follow one another in the prompt, three at
+    the least, or if any twelve of them do.
     """
     words = _words(text)
-    if tuple(words) in passages.examples:
-        return True
     needed = max(MIN_COPIED_WORDS, len(words) - len(words) // 8)
     return _longest_run(words, passages) >= min(needed, MAX_COPIED_WORDS)
 

@@ -74,7 +74,7 @@ def _loaded(*path: str) -> dict[str, Any]:
 
 
 def test_conf_there_is_something_to_check() -> None:
-    assert RECIPES == ["chimera_9k", "demo"]
+    assert RECIPES == ["chimera_9k", "demo", "demo_real"]
     assert RUNTIMES == ["cluster", "local", "preview"]
     assert {"gpt_5", "o4_mini", "qwen3_235b_thinking", "simulated"} <= set(MODELS)
 
@@ -204,6 +204,7 @@ SERVED = {
     "qwen3_235b_thinking_bf16": ("H200", 16),
     "qwen3_30b_a3b_thinking": ("H100", 1),
     "qwen3_4b_thinking": ("H100", 1),
+    "smollm2_vllm": (None, 0),
     "tiny_random": (None, 0),
 }
 """model → the GPU that its file is made for, and how many of them"""
@@ -233,7 +234,8 @@ def test_conf_served_model_fits_its_gpu_with_the_sequences_that_it_asks_for(name
     assert model.accelerator in (None, gpu)
     found = fit(model, gpu_gib)
     assert found.cache_tokens is not None
-    mean = {"qwen3_30b_a3b_thinking": 11_000, "tiny_random": 2_048}.get(name, 21_000)
+    small = dict.fromkeys(("smollm2_vllm", "tiny_random"), 2_048)
+    mean = {"qwen3_30b_a3b_thinking": 11_000, **small}.get(name, 21_000)
     assert min(found.cache_tokens / mean / model.max_num_seqs, 1.0) >= 0.8
 
 

@@ -43,8 +43,7 @@ HOMES = {
     "httpx": ("chimera_ray/backends/",),
     "vllm": ("chimera_ray/backends/",),
     "reasoning_gym": ("chimera_ray/backends/",),
-    "sympy": ("chimera_ray/metrics/",),
-    "math_verify": ("chimera_ray/metrics/",),
+    "sympy": ("chimera_ray/metrics/answers/proof.py",),
     "rich": (
         *(f"chimera_ray/{name}.py" for name in ("report", "report_plan", "report_check")),
         *(f"chimera_ray/{name}.py" for name in ("progress", "status")),

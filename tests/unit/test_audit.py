@@ -1,12 +1,15 @@
 """The audit against hand-made truth: what it counts is what happened."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pytest
-from runs import STAGES, Run, config_of, payloads_of, records_of
+from rich.console import Console, RenderableType
+from runs import STAGES, Run, built, config_of, payloads_of, records_of
 
 from chimera_ray.audit import Audit, audit_of, shared_models
 from chimera_ray.audit_labels import Measure
@@ -16,12 +19,15 @@ from chimera_ray.backends.simulated_answers import (
     wrong_answer,
 )
 from chimera_ray.backends.simulated_world import find_item
-from chimera_ray.config import read_config
+from chimera_ray.config import Config, read_config
 from chimera_ray.frontier import walk
 from chimera_ray.graph import build_graph
 from chimera_ray.ledger.index import ACCEPTED, REJECTED
 from chimera_ray.ledger.parts import is_part, part_name, write_part
+from chimera_ray.ledger.store import Store
+from chimera_ray.report import status, summary
 from chimera_ray.schemas import Example, Problem, Record
+from chimera_ray.status import read_status
 
 WRONG = "wrong ones among those judged"
 THROUGH = "wrong ones that got through the panel"
@@ -210,7 +216,7 @@ def test_audit_of_labels_by_form_adds_up_to_all_of_them(tmp_path: Path) -> None:
     _tell(run, [TOLD[n % len(TOLD)] for n in range(num_labels)])
     audit = _audit(run)
     found = {measure.name: measure for measure in audit.measures}
-    assert {form.form for form in audit.forms} >= {"unit", "choice"}
+    assert len(audit.forms) >= 4
     assert sum(form.labels for form in audit.forms) == num_labels
     for name, sums in (
         (BY_RULE, [form.wrong_by_rule for form in audit.forms]),
@@ -313,6 +319,40 @@ def test_shared_models_of_one_name_are_warned_of(
         f"{one} and {other}" for one, other in pairs
     ]
     assert all("m: their errors may be shared" in warning for warning in found)
+
+
+def test_shared_models_are_named_by_manifest_summary_status_and_card(tmp_path: Path) -> None:
+    config = config_of(tmp_path, models={"verifier_a": {"name": "m"}, "drafter": {"name": "m"}})
+    manifest = built(config)
+    (warning,) = manifest.warnings
+    assert warning.startswith("drafter and verifier_a are the same model, m: their errors may be")
+    assert manifest.published is not None
+    card = Path(manifest.published.folder, "README.md").read_text(encoding="utf-8")
+    assert f"> **One model in two roles.** {warning}\n" in card
+    found = read_status(Store(config.output_dir), manifest.run)
+    for shown in (summary(manifest), status(found)):
+        assert warning in " ".join(_printed(shown).split())
+    assert "One model" not in _card_of(config_of(tmp_path / "other"))
+
+
+def _card_of(config: Config) -> str:
+    published = built(config).published
+    assert published is not None
+    return Path(published.folder, "README.md").read_text(encoding="utf-8")
+
+
+def _printed(shown: RenderableType) -> str:
+    text = StringIO()
+    Console(file=text, width=140).print(shown)
+    return text.getvalue()
+
+
+def test_summary_shows_the_labels_of_each_form(tmp_path: Path) -> None:
+    manifest = built(config_of(tmp_path, drafts=6))
+    assert manifest.audit is not None
+    shown = _printed(summary(manifest))
+    for form in manifest.audit.forms:
+        assert re.search(rf"│ {form.form} +│ +{form.labels} │", shown)
 
 
 def test_shared_models_of_roles_that_the_recipe_does_not_ask_are_no_matter(tmp_path: Path) -> None:

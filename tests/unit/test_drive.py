@@ -257,7 +257,8 @@ def test_run_with_another_verifier_pays_for_no_trajectory_again(
     wanted = set(run.stage("sample_trajectory").inputs.ids)
     assert wanted & known
     assert run.num_calls.get("solver", 0) == len(wanted - known)
-    assert run.num_calls["verifier_a"] == len(run.stage("validate_problem").inputs.ids)
+    num_asked = run.account.roles["verifier_a"].calls
+    assert run.num_calls["verifier_a"] == num_asked >= len(run.stage("validate_problem").inputs.ids)
     _require_nothing_paid_twice(run.store)
 
 

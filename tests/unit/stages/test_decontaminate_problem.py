@@ -3,12 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from contaminated import SHORT_ITEMS, TAILS, formed, inside
 from fakes import PROBLEM, perform_on, rows_of
+from planted import KINDS, TEMPLATES, filled
 from pydantic import ValidationError
 
 from chimera_ray.errors import ConfigError
@@ -153,6 +156,9 @@ def test_decontaminate_problem_parquet_without_one_of_two_columns_says_what_it_h
         {"ngram_words": ()},
         {"max_run_words": 7},
         {"max_jaccard": 1.1},
+        {"max_containment": 1.1},
+        {"containment_words": 0},
+        {"max_changed_words": 1},
         {"benchmarks": [{"name": "hle"}]},
         {"benchmarks": [{"name": "", "path": "x.jsonl"}]},
         {"benchmarks": [{"name": "hle", "path": "x.jsonl", "colum": "q"}]},
@@ -242,7 +248,89 @@ def test_decontaminate_problem_identity_follows_the_content_and_not_the_path(
 
 
 @pytest.mark.parametrize(
-    "change", [{"max_jaccard": 0.3}, {"max_run_words": 21}, {"ngram_words": (8,)}], ids=str
+    "change",
+    [
+        {"max_jaccard": 0.3},
+        {"max_containment": 0.5},
+        {"containment_words": 6},
+        {"max_run_words": 21},
+        {"max_changed_words": 0.1},
+        {"ngram_words": (8,)},
+    ],
+    ids=str,
 )
 def test_decontaminate_problem_identity_follows_each_threshold(change: dict[str, Any]) -> None:
     assert _identity(change) != _identity({})
+
+
+@pytest.fixture(scope="module")
+def short_items(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Parameters with items of four to twenty-odd words."""
+    path = tmp_path_factory.mktemp("items") / "items.jsonl"
+    return _params(_jsonl(path, [{"problem": text} for text in SHORT_ITEMS]))
+
+
+@pytest.mark.parametrize(
+    "disguise", ["respaced", "other delimiters", "zero-width characters", "Cyrillic look-alikes"]
+)
+@pytest.mark.parametrize("place", range(len(SHORT_ITEMS)))
+def test_decontaminate_problem_short_item_inside_a_longer_text_is_seen(
+    short_items: dict[str, Any], place: int, disguise: str
+) -> None:
+    dice = Random(place)
+    text = inside(SHORT_ITEMS[place], dice)
+    for problem in (text, KINDS[disguise](text, dice)):
+        record = _decontaminate(problem, **short_items)
+        assert record.reason == "contaminated"
+        assert record.detail.startswith(f"hle/{place}: ")
+
+
+def test_decontaminate_problem_other_problems_share_too_little(short_items: dict[str, Any]) -> None:
+    dice = Random(1)
+    for template in TEMPLATES:
+        assert _decontaminate(filled(template, dice), **short_items).outcome == "accepted"
+
+
+@pytest.mark.parametrize("few", [1, 2, 11], ids=["one_item", "two_items", "all_others"])
+@pytest.mark.parametrize("tail", range(len(TAILS)))
+def test_decontaminate_problem_same_form_of_answer_makes_no_item(
+    tmp_path: Path, tail: int, few: int
+) -> None:
+    problem, *others = formed(TAILS[tail])
+    params = _params(_jsonl(tmp_path / "items.jsonl", [{"problem": text} for text in others[:few]]))
+    assert _decontaminate(problem, **params).outcome == "accepted"
+    assert _decontaminate(others[0], **params).reason == "contaminated"
+
+
+def test_decontaminate_problem_phrase_of_many_items_weighs_little(tmp_path: Path) -> None:
+    phrase = " ".join(WORDS[:24])
+    rows = [{"problem": f"{phrase} {' '.join(WORDS[at : at + 6])}"} for at in range(30, 74, 6)]
+    params = _params(_jsonl(tmp_path / "items.jsonl", rows))
+    problem = f"{phrase} and something that no item has said before in any of its words"
+    assert _decontaminate(problem, **params).outcome == "accepted"
+    alone = _params(_jsonl(tmp_path / "alone.jsonl", rows[:1]))
+    assert _decontaminate(problem, **alone).reason == "contaminated"
+    assert _decontaminate(rows[3]["problem"], **params).detail.startswith("hle/3: ")
+
+
+def test_decontaminate_problem_item_that_is_there_twice_is_seen(tmp_path: Path) -> None:
+    params = _params(_jsonl(tmp_path / "items.jsonl", [{"problem": ITEM}] * 2))
+    assert _decontaminate(ITEM, **params).detail == "hle/0: 8-gram Jaccard 1.000"
+
+
+def test_decontaminate_problem_renamed_and_reordered_item_is_seen(tmp_path: Path) -> None:
+    item = "Let $x > 3$ and $y > 5$ hold. Put $z = x y$. Find $z - x$ for the smallest such $y$."
+    problem = "Find $c-a$ for the smallest such $b$. Put $c = a b$. Let $a > 3$ and $b > 5$ hold."
+    params = _params(_jsonl(tmp_path / "items.jsonl", [{"problem": item}]))
+    assert _decontaminate(problem, **params).detail.startswith("hle/0: the same problem, 0 of ")
+    other = problem.replace("5", "7")
+    assert _decontaminate(other, **params).outcome == "accepted"
+
+
+def test_decontaminate_problem_few_words_are_no_item_inside_another_text(tmp_path: Path) -> None:
+    rows: Rows = [{"problem": "Find it."}, {"problem": "Compute 7!."}, {"problem": "..."}]
+    params = _params(_jsonl(tmp_path / "items.jsonl", rows))
+    assert _decontaminate("Find it, or say why not.", **params).outcome == "accepted"
+    assert _decontaminate("find it", **params).reason == "contaminated"
+    assert _decontaminate("First compute $7!$ and go on.", **params).detail.startswith("hle/1: ")
+    assert _decontaminate("", **params).outcome == "accepted"

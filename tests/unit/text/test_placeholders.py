@@ -116,6 +116,7 @@ def test_placeholder_for_an_answer_is_one(text: str) -> None:
         *("0", "x", "no", "No", "None", "true", "False", "∅", "∞", "=", "<", "+", "-1", "XXX"),
         *("{1, 2}", "[0, 1]", "<2, 3>", "{a}", "[red]", "(A)", "answer 5", "Answer: 5", "AAAA"),
         *("$\\frac{1}{2}$", "The answer is 5.", "Topic modelling", "reason", "unknowns: 3"),
+        *("()", "[]", "-(n × a)", "N × A"),
     ],
 )
 def test_placeholder_real_answer_is_none(text: str) -> None:
@@ -140,13 +141,10 @@ def test_placeholder_real_answer_is_none(text: str) -> None:
         ),
         ("validate_problem", "The proposed answer is correct."),
         ("validate_problem", "ｉｔ\u00a0is self-contained and un\u00adambiguous"),
-        ("expand_topics", "topic"),
-        ("expand_topics", "Name of the area"),
-        ("confirm_topic", "one sentence"),
         (
             "label_trajectory",
-            "Well. Whether the extracted answer differs meaningfully from the reference answer, "
-            "and in what. I think so.",
+            "Well. Whether the extracted answer differs meaningfully from the reference answer,"
+            " and in what. I think so.",
         ),
     ],
 )
