@@ -31,7 +31,7 @@ def _words(listed: str) -> re.Pattern[str]:
 _HEDGE = _words(r"""
     if|whether|unless|otherwise|assuming|assume|assumes|assumed|suppose|supposing|supposed
     |case|cases|might|may|maybe|perhaps|probably|possibly|presumably|could|would|should|seems?
-    |appears?|unclear|uncertain|unsure|unknown|doubtful|guess|guessing|guessed|think|thinks|thought
+    |estimates?|rough|roughly|ballpark|appears?|unclear|uncertain|unsure|unknown|doubtful|guess|guessing|guessed|think|thinks|thought
     |believe|believes|believed|suspect|suspects|feel|tempting|naive|naively|expect|expects
     |expected answer|initially|originally|at first|at first glance|according|reference|textbook
     |answer key|solution manual|claims?|claimed|says?|said|told|stated|wrote|writes|quoted|alleged
@@ -82,7 +82,8 @@ _TURNS = _words(r"""
     but|not|\w{2,8}n['’]t|no|yet|however|though|although|or|nor|either|alternatively|alternative
     |also|another|other|others|rather|unless|if|depends|depending|would|could|might|may|perhaps
     |maybe|probably|possibly|likely|otherwise|except|still|only|note|remember|more|less|plus|minus
-    |than|assuming|suppose|case|unlike|while|whereas|oder|aber|nicht|sondern|ou|mais|pas|pero|sino
+    |really|zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|half|twice
+    |double|than|assuming|suppose|case|unlike|while|whereas|oder|aber|nicht|sondern|ou|mais|pas|pero|sino
     |ma|non|mas|não|o
 """)
 _EXPLAINS = re.compile(
@@ -142,6 +143,7 @@ _PARTS = re.compile(
     r"""(?<![^\s*_\#>]) \(?(?P<letter>[a-f]|i{1,3}|iv|v|vi)\)(?=[\s*_:.$\\]|$)
     | (?<![^\W_])(?:part|teil|partie|parte|question|sub-?question|problem)\s{1,2}
         \(?(?P<part>[a-f]|[1-9]|i{1,3}|iv|v)\)?(?![^\W_])
+    | (?:^|(?<=\n))[\s*_\#]{0,4}(?P<line>[a-f])\.\s
     | (?<![^\W_])\(?(?P<mark>[a-f]|i{1,3})\)\s?[:=]""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -203,7 +205,7 @@ def _labels(text: str) -> set[str]:
     for found in _PARTS.finditer(text):
         # Capitals in brackets are choices, not parts.
         if found["letter"] is None or found["letter"].islower():
-            labels.add((found["letter"] or found["part"] or found["mark"]).lower())
+            labels.add((found["letter"] or found["part"] or found["line"] or found["mark"]).lower())
         if len(labels) > 1:
             break
     return labels

@@ -84,7 +84,7 @@ _CONNECTIVE = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _LABEL_OPENS = re.compile(
-    r"[^\w\"'“«>]{0,20}(?:(?:so|thus|hence|therefore|then|finally|and|now|also|daher|donc)[,:]?\s"
+    r"(?:_|[^\w\"'“«>]){0,20}(?:(?:so|thus|hence|therefore|then|finally|and|now|also|daher|donc)[,:]?\s"
     r"|\d{1,2}\.\s)?[^\w\"'“«>]{0,8}",
     re.IGNORECASE,
 )
