@@ -101,6 +101,7 @@ _FINAL = (
 )
 _THINKING = (Shape("</think>"), Shape("<think>"), Shape("<|channel|>"), Shape("[THINK]"))
 _JSON = (
+    Shape('\\"'),
     Shape('{"a":'),
     Shape('{"'),
     Shape('{"a": "\\'),

@@ -17,7 +17,8 @@ from chimera_ray.text.latex_marks import Mark, marks_of
 
 MAX_BACKSLASHES = 200_000
 
-_STRING = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
+# To the end where it is not closed: begun anew at each quote inside, that would be quadratic.
+_STRING = re.compile(r'"((?:[^"\\]++|\\.)*+)(?:"|\\?\Z)', re.DOTALL)
 _SIGNS_AFTER = frozenset("(){}[],;:!|%$#_")
 _ROW_COMMANDS = frozenset(("begin", "end", "hline", "cline"))
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
