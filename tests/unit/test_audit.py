@@ -25,7 +25,7 @@ from chimera_ray.graph import build_graph
 from chimera_ray.ledger.index import ACCEPTED, REJECTED
 from chimera_ray.ledger.parts import is_part, part_name, write_part
 from chimera_ray.ledger.store import Store
-from chimera_ray.report import status, summary
+from chimera_ray.report import FORM_LABELS, status, summary
 from chimera_ray.schemas import Example, Problem, Record
 from chimera_ray.status import read_status
 
@@ -347,12 +347,18 @@ def _printed(shown: RenderableType) -> str:
     return text.getvalue()
 
 
-def test_summary_shows_the_labels_of_each_form(tmp_path: Path) -> None:
-    manifest = built(config_of(tmp_path, drafts=6))
+def test_summary_shows_the_forms_of_many_labels_and_those_with_errors(tmp_path: Path) -> None:
+    careless = {"grader": {"false_accept_rate": 0.5}, "solver": {"wrong_answer_rate": 0.5}}
+    manifest = built(config_of(tmp_path, drafts=6, models=careless))
     assert manifest.audit is not None
     shown = _printed(summary(manifest))
+    are_shown = []
     for form in manifest.audit.forms:
-        assert re.search(rf"│ {form.form} +│ +{form.labels} │", shown)
+        is_wrong = form.wrong_by_rule.count + form.wrong_by_grader.count > 0
+        are_shown.append(is_wrong or form.labels >= FORM_LABELS)
+        found = re.search(rf"│ {form.form} +│ +{form.labels} │", shown)
+        assert (found is not None) == are_shown[-1]
+    assert set(are_shown) == {True, False}
 
 
 def test_shared_models_of_roles_that_the_recipe_does_not_ask_are_no_matter(tmp_path: Path) -> None:
