@@ -124,8 +124,20 @@ def build_graph(config: Config) -> Graph:
 
 
 def read_graph(config: Config, text: str) -> Graph:
-    """What `Graph.to_json` said → that graph, whatever prompts and stages have become since."""
+    """What `Graph.to_json` said → that graph, whatever prompts and stages have become since.
+
+    A parameter that its stage no longer knows is left out: nothing of the run is done anew by it.
+    """
     said = json.loads(text)
+    known = {
+        name: {
+            key: value for key, value in params.items() if key in STAGES[name].params.model_fields
+        }
+        for name, params in config.recipe.params.items()
+        if name in STAGES
+    }
+    recipe = config.recipe.model_copy(update={"params": known})
+    config = config.model_copy(update={"recipe": recipe})
     nodes = tuple(
         rebuild_node(config, node["stage"], node["takes"], node["fingerprint"])
         for node in said["stages"]

@@ -30,9 +30,7 @@ class Sameness(BaseModel):
 SCHEMA = ReplySchema("confirm_topic", Sameness.model_json_schema())
 
 
-@stage(
-    takes=NominatedTopic, gives=Topic, params=ConfirmTopicParams, roles=("expander",), revision=2
-)
+@stage(takes=NominatedTopic, gives=Topic, params=ConfirmTopicParams, roles=("expander",))
 async def confirm_topic(
     row: NominatedTopic, models: Models, params: ConfirmTopicParams
 ) -> AsyncIterator[Topic | Reject]:

@@ -32,7 +32,7 @@ class Drafted(BaseModel):
 SCHEMA = ReplySchema("draft_problem", Drafted.model_json_schema())
 
 
-@stage(takes=Draft, gives=Problem, params=DraftProblemParams, roles=("drafter",), revision=2)
+@stage(takes=Draft, gives=Problem, params=DraftProblemParams, roles=("drafter",))
 async def draft_problem(
     row: Draft, models: Models, params: DraftProblemParams
 ) -> AsyncIterator[Problem | Reject]:

@@ -41,7 +41,7 @@ class Areas(BaseModel):
 SCHEMA = ReplySchema("expand_topics", Areas.model_json_schema())
 
 
-@stage(takes=Subject, gives=Topic, params=ExpandTopicsParams, roles=("expander",), revision=2)
+@stage(takes=Subject, gives=Topic, params=ExpandTopicsParams, roles=("expander",))
 async def expand_topics(
     row: Subject, models: Models, params: ExpandTopicsParams
 ) -> AsyncIterator[Topic | Reject]:

@@ -53,7 +53,7 @@ class Comparison(BaseModel):
 SCHEMA = ReplySchema("label_trajectory", Comparison.model_json_schema())
 
 
-@stage(takes=Trajectory, gives=Example, params=LabelTrajectoryParams, roles=("grader",), revision=2)
+@stage(takes=Trajectory, gives=Example, params=LabelTrajectoryParams, roles=("grader",))
 async def label_trajectory(
     row: Trajectory, models: Models, params: LabelTrajectoryParams
 ) -> AsyncIterator[Example | Reject]:

@@ -31,9 +31,7 @@ class SampleTrajectoryParams(AskingParams):
         )
 
 
-@stage(
-    takes=Rollout, gives=Trajectory, params=SampleTrajectoryParams, roles=("solver",), revision=2
-)
+@stage(takes=Rollout, gives=Trajectory, params=SampleTrajectoryParams, roles=("solver",))
 async def sample_trajectory(
     row: Rollout, models: Models, params: SampleTrajectoryParams
 ) -> AsyncIterator[Trajectory | Reject]:

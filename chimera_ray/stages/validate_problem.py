@@ -67,7 +67,6 @@ COMPARE_SCHEMA = ReplySchema("compare_answers", Sameness.model_json_schema())
     gives=ValidProblem,
     params=ValidateProblemParams,
     roles=("verifier_a", "verifier_b"),
-    revision=2,
 )
 async def validate_problem(
     row: Problem, models: Models, params: ValidateProblemParams

@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 from runs import Run, built, config_of, records_of
 
@@ -116,3 +117,11 @@ def test_run_with_a_row_that_failed_does_it_again(run: Run, stage: str) -> None:
     assert account.is_complete
     (found,) = [each for each in account.stages if each.stage == stage]
     assert found.accepted + found.rejected == found.inputs
+
+
+def test_run_of_an_earlier_release_with_parameters_of_its_own_is_read(run: Run) -> None:
+    path = f"runs/{run.graph.run_name}/config.yaml"
+    said = yaml.safe_load(run.store.read_text(path))
+    said["recipe"]["params"]["dedupe_problems"] = {"ngram_words": 5, "min_jaccard": 0.7}
+    run.store.write_text(path, yaml.safe_dump(said))
+    assert read_status(run.store, run.graph.run_name).account == run.account
