@@ -38,7 +38,12 @@ class Areas(BaseModel):
     areas: list[Area]
 
 
-SCHEMA = ReplySchema("expand_topics", Areas.model_json_schema())
+def reply_schema(wanted: int) -> ReplySchema:
+    """Topics that are wanted → the reply's schema: no list longer, so that none goes on and on."""
+    schema = Areas.model_json_schema()
+    schema["properties"]["areas"]["maxItems"] = wanted
+    schema["$defs"]["Area"]["properties"]["topics"]["maxItems"] = wanted
+    return ReplySchema("expand_topics", schema)
 
 
 @stage(takes=Subject, gives=Topic, params=ExpandTopicsParams, roles=("expander",))
@@ -69,7 +74,7 @@ async def expand_topics(
             wanted=wanted,
             known=known,
         )
-        reply = await ask(models["expander"], prompt, _parse, SCHEMA)
+        reply = await ask(models["expander"], prompt, _parse, reply_schema(wanted))
         num_known = len(keys)
         for area, topic in _names(reply):
             if len(keys) == row.target_topics:

@@ -147,3 +147,14 @@ def test_expand_topics_second_try_asks_only_for_the_round_that_failed() -> None:
     marks = [(call.status, call.is_replayed) for call in second.calls]
     assert marks == [("ok", True), ("ok", False), ("unparsable", True)]
     assert len({call.seed for call in second.calls}) == 3
+
+
+def test_expand_topics_schema_lets_no_list_be_longer_than_what_is_wanted() -> None:
+    _, expander = _expand(_areas(Algebra=["Rings"]), _areas(), max_rounds=2)
+    schemas = [request.schema.json_schema for request in expander.requests if request.schema]
+    bounds = [
+        (schema["properties"]["areas"]["maxItems"], part["properties"]["topics"]["maxItems"])
+        for schema in schemas
+        for part in (schema["$defs"]["Area"],)
+    ]
+    assert bounds == [(4, 4), (3, 3)]
