@@ -28,6 +28,8 @@ from chimera_ray.ledger.store import Store
 SERVER = ROOT / "benchmarks/llama_server.py"
 PYTHON = ROOT / ".venv-real/bin/python"
 """of the server's environment; `make demo-real` sets it up"""
+WARM_DRAFTER = "models.drafter.sampling.temperature=0.9"
+"""drawn coolly, nearly every draft of it is a copy of the prompt, and no other role is asked"""
 UP_S = 120.0
 """seconds until the server answers, at most; on two cores it takes two"""
 DOWN_S = 10.0
@@ -71,7 +73,7 @@ def _wait_until_up(server: "subprocess.Popen[str]", address: str) -> None:
 
 def words_of(output_dir: Path, url: str, *more: str) -> list[str]:
     """An output folder and a server → the overrides of a small demo with every role there."""
-    words = ["recipe=demo_real", "runtime=local", f"output_dir={output_dir}"]
+    words = ["recipe=demo_real", "runtime=local", f"output_dir={output_dir}", WARM_DRAFTER]
     return [*words, *(f"models.{role}.base_url={url}" for role in ROLES), *more]
 
 
