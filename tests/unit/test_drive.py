@@ -233,7 +233,8 @@ def test_run_with_more_drafts_pays_for_the_new_ones_alone(
     more = Run(config_of(Path(finished.output_dir), drafts=3, models=FALLIBLE))
     num_topics = len(more.stage("plan_drafts").inputs.ids)
     assert more.num_calls["drafter"] == num_topics
-    assert more.num_calls["verifier_a"] == more.num_calls["verifier_b"] == num_topics
+    for verifier in ("verifier_a", "verifier_b"):  # a verdict each, and a comparison of some
+        assert num_topics <= more.num_calls[verifier] <= 2 * num_topics
     assert "expander" not in more.num_calls
     drafts = set(more.stage("draft_problem").inputs.ids)
     assert set(undisturbed.stage("draft_problem").inputs.ids) < drafts

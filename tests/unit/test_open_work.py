@@ -78,7 +78,9 @@ def test_open_work_is_to_do_in_the_account_until_it_ends(tmp_path: Path) -> None
 
 
 def test_open_work_that_ends_before_the_flush_leaves_one_record(tmp_path: Path) -> None:
-    run = Run(config_of(tmp_path, stages=UP_TO_VERDICTS))
+    config = config_of(tmp_path, stages=UP_TO_VERDICTS)
+    patient = config.runtime.model_copy(update={"flush_s": 1.0})
+    run = Run(config.model_copy(update={"runtime": patient}))
     records = run.records["validate_problem"]
     assert all(not call.is_replayed for record in records for call in record.calls)
 

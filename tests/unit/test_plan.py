@@ -80,7 +80,7 @@ def _previewed(config: Config) -> None:
 @pytest.mark.process
 def test_plan_after_a_preview_of_the_demo_is_near_what_the_run_used(tmp_path: Path) -> None:
     prices = [f"+models.{role}.prices={{input_usd: 1.0, output_usd: 10.0}}" for role in ROLES]
-    runtime = ["runtime=preview", "runtime.preview_rows=40", f"output_dir={tmp_path}"]
+    runtime = ["runtime=preview", "runtime.preview_rows=80", f"output_dir={tmp_path}"]
     config = _composed("recipe=demo", *runtime, *prices)
     _previewed(config)
     before = _plan(config)

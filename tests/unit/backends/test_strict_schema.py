@@ -9,6 +9,7 @@ import pytest
 from chimera_ray.backends.strict_schema import strict_schema
 from chimera_ray.llm import ReplySchema
 from chimera_ray.stages import STAGES
+from chimera_ray.stages.expand_topics import reply_schema
 
 SUPPORTED = {
     *("type", "properties", "required", "additionalProperties", "description", "enum", "const"),
@@ -23,6 +24,7 @@ MAX_DEPTH, MAX_PROPERTIES = 10, 5_000
 def _schemas() -> dict[str, ReplySchema]:
     modules = {name: import_module(stage.run.__module__) for name, stage in STAGES.items()}
     found = {name: getattr(module, "SCHEMA", None) for name, module in modules.items()}
+    found["expand_topics"] = reply_schema(wanted=5)
     return {name: schema for name, schema in found.items() if schema is not None}
 
 
