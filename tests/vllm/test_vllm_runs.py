@@ -12,7 +12,6 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROLES = ("expander", "drafter", "verifier_a", "verifier_b", "solver", "grader")
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.timeout(900),
@@ -53,27 +52,43 @@ def test_vllm_prompt_that_kills_its_engine_fails_alone_after_two_tries(
     assert read.texts == {length: vllm_runs.expected(length) for length in lengths}
 
 
-def test_vllm_every_role_of_the_demo_on_one_engine_and_every_row_accounted_for(
-    models: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("roles", "left_out"),
+    [
+        (("verifier_a", "verifier_b"), ("plan_rollouts", "sample_trajectory", "label_trajectory")),
+        (("solver", "grader"), ("validate_problem",)),
+        (("expander", "drafter"), ()),
+    ],
+    ids="-".join,
+)
+def test_vllm_roles_of_the_demo_on_one_engine_leave_every_row_accounted_for(
+    roles: tuple[str, ...], left_out: tuple[str, ...], models: dict[str, Path], tmp_path: Path
 ) -> None:
+    """Weights of no sense say nothing that counts; the offline teacher leads up to them."""
+    from chimera_ray.stages import STAGES
+
+    stages = [name for name in STAGES if name not in left_out]
     command = [
         sys.executable,
         str(ROOT / "jobs/build_dataset.py"),
         "recipe=demo",
         f"output_dir={tmp_path}",
         "runtime.num_cpus=2",
+        "recipe.subjects=[{name: Physics, target_topics: 3}, {name: Biology, target_topics: 3}]",
         "recipe.params.plan_drafts.drafts_per_topic=1",
-        "recipe.params.validate_problem.min_accepting_verifiers=1",
+        f"recipe.stages=[{','.join(stages)}]",
     ]
-    for role in ROLES:
+    for role in roles:
         command += [f"model@models.{role}=tiny_random", f"models.{role}.path={models['random']}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
-    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    said = done.stdout[-3_000:] + done.stderr[-3_000:]
+    assert done.returncode in (0, 1), said  # 1: it failed to give a single example
+    assert "Traceback" not in said
     (path,) = tmp_path.glob("runs/demo-*/manifest.json")
     account = json.loads(path.read_text())["account"]
     for stage in account["stages"]:
         ended = stage["accepted"] + stage["rejected"] + stage["failed"]
         assert (stage["inputs"], stage["todo"]) == (ended, 0), stage["stage"]
-    assert account["stages"][-1]["outputs"] > 0
-    assert set(account["roles"]) == set(ROLES)
+    asked = {role for role, counts in account["roles"].items() if counts["output_tokens"]}
+    assert roles[0] in asked
     assert list(tmp_path.glob("partials/*")) == []
