@@ -193,7 +193,7 @@ SUBJECTS = (
     Subject("text.json_reply:json_object", _JSON, call=_tried),
     Subject("text.latex_escapes:repaired", _JSON, call=_tried),
     Subject("text.latex_escapes:is_text", _JSON),
-    Subject("text.lookalikes:skeleton", _PROBLEM),
+    Subject("text.skeleton:skeleton", _PROBLEM),
     Subject("text.placeholders:is_placeholder", _WORDS),
     Subject("text.placeholders:is_placeholder_name", _WORDS),
     Subject("text.placeholders:is_placeholder_answer", _WORDS),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import jinja2
 
-from chimera_ray.text.lookalikes import skeleton
 from chimera_ray.text.placeholders import Passages, copies_prompt, prompt_passages
+from chimera_ray.text.skeleton import skeleton
 
 _FOLDER = Path(__file__).parent
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e\n\t\r]")

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 from chimera_ray.errors import ParseError
 from chimera_ray.text.json_objects import MAX_DEPTH, object_texts
 from chimera_ray.text.json_values import object_value, without_comma
-from chimera_ray.text.lookalikes import skeleton
 from chimera_ray.text.reasoning import split_reasoning
+from chimera_ray.text.skeleton import skeleton
 
 MAX_REPLY_CHARS = 2_000_000
 

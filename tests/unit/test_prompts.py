@@ -14,7 +14,7 @@ from chimera_ray.errors import ParseError
 from chimera_ray.prompts import render, sources
 from chimera_ray.stages import STAGES
 from chimera_ray.text.json_reply import json_object
-from chimera_ray.text.lookalikes import skeleton
+from chimera_ray.text.skeleton import skeleton
 
 FOLDER = Path(chimera_ray.prompts.__file__).parent
 FIELDS: dict[str, dict[str, Any]] = {

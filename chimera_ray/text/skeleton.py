@@ -1,6 +1,7 @@
 """Text → what a reader takes it for: look-alikes as plain letters and signs, invisible ones gone.
 
 For finding what is disguised, never for keeping: a real Greek alpha is taken for an "a" as well.
+Where a text is compared for what it means, `metrics/look_alikes` keeps it.
 """
 
 import unicodedata
