@@ -10,25 +10,22 @@ simulated world's problems without their catalogue numbers.
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from resource import RUSAGE_SELF, getrusage
 
+from contaminated import SHORT_ITEMS, TAILS, formed, inside
+from planted import KINDS, TEMPLATES, ascii_formulas, filled, one_number_changed
+
+from chimera_ray.metrics.item_index import ItemIndex, Limits
+from chimera_ray.metrics.problem_index import ProblemIndex
+from chimera_ray.metrics.words import words
+from chimera_ray.stages.decontaminate_problem import DecontaminateProblemParams
+from chimera_ray.stages.dedupe_problems import DedupeProblemsParams
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from contaminated import SHORT_ITEMS, TAILS, formed, inside  # noqa: E402 - after the path is set
-from planted import KINDS, TEMPLATES, ascii_formulas, filled, one_number_changed  # noqa: E402
-
-from chimera_ray.metrics.item_index import ItemIndex, Limits  # noqa: E402
-from chimera_ray.metrics.problem_index import ProblemIndex  # noqa: E402
-from chimera_ray.metrics.words import words  # noqa: E402
-from chimera_ray.stages.decontaminate_problem import DecontaminateProblemParams  # noqa: E402
-from chimera_ray.stages.dedupe_problems import DedupeProblemsParams  # noqa: E402
-
 MAX_CHANGED = DedupeProblemsParams().max_changed_words
 DOCS = ROOT / "docs" / "duplicates.md"
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"

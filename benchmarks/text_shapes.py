@@ -57,10 +57,11 @@ class Subject(NamedTuple):
 
 
 @cache
-def function_of(subject: Subject) -> Any:  # noqa: ANN401 - functions of any kind
+def function_of(subject: Subject) -> Callable[..., object]:
     """A subject → the function itself."""
     module, _, name = subject.path.partition(":")
-    return getattr(import_module(f"chimera_ray.{module}"), name)
+    function: Callable[..., object] = getattr(import_module(f"chimera_ray.{module}"), name)
+    return function
 
 
 EVERY = (

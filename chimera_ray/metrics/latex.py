@@ -8,7 +8,9 @@ import re
 
 _LINE_BREAK = re.compile(r"\\\\(?:\[[^\]\n]{0,12}\])?")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\s{0,4}\{([A-Za-z]{1,20})\*?\}")
-_DISPLAYS = frozenset("equation align gather multline displaymath eqnarray math flalign".split())  # noqa: SIM905 - many words
+_DISPLAYS = frozenset(
+    ("equation", "align", "gather", "multline", "displaymath", "eqnarray", "math", "flalign")
+)
 _DELIMITER = re.compile(r"\$\$|\\[()\[\]$]")
 _DEGREE = re.compile(r"\^\s{0,4}\{?\s{0,4}∘\s{0,4}\}?")
 _SPACING = re.compile(r"\\(?:[,;:!> \n]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|(?<!\\)~")

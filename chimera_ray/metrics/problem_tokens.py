@@ -61,7 +61,9 @@ _GIVEN_WORDS = frozenset(
     quarter dozen thousand million billion not no never nor without non nth
     """.split()  # noqa: SIM905 - many words, read as words
 )
-_AFTER_A_VARIABLE = frozenset("and or is be are equals divides has to such with if".split())  # noqa: SIM905 - many words
+_AFTER_A_VARIABLE = frozenset(
+    ("and", "or", "is", "be", "are", "equals", "divides", "has", "to", "such", "with", "if")
+)
 _POINTS_FOLLOW = frozenset(
     """
     triangle quadrilateral rectangle square parallelogram trapezoid trapezium rhombus pentagon

@@ -21,7 +21,23 @@ _TOKENS_OF_A_WORD = 6
 """a changed word may have taken a short formula with it"""
 _MOST_FILLERS = 3
 _FILLER = "f"
-_FILLERS = frozenset("a an the now then please also so thus hence just simply here".split())  # noqa: SIM905 - many words
+_FILLERS = frozenset(
+    (
+        "a",
+        "an",
+        "the",
+        "now",
+        "then",
+        "please",
+        "also",
+        "so",
+        "thus",
+        "hence",
+        "just",
+        "simply",
+        "here",
+    )
+)
 _FIRST_CONTRAST = 0x100
 _LAST_PLAIN = "z"
 _NO_MATHS = str.maketrans("", "", GIVEN + VARIABLE)

@@ -43,7 +43,7 @@ class Ring:
         self.generators: list[Generator] = []
         self._work = _MAX_WORK
 
-    def index(self, kind: str, key: Any) -> int:  # noqa: ANN401 - each kind has its own key
+    def index(self, kind: str, key: object) -> int:
         """A generator → its index; a new one is added."""
         generator = Generator(kind, key)
         if generator in self.generators:
@@ -53,7 +53,7 @@ class Ring:
         self.generators.append(generator)
         return len(self.generators) - 1
 
-    def power_of(self, kind: str, key: Any, exponent: Exponent = 1) -> Polynomial:  # noqa: ANN401
+    def power_of(self, kind: str, key: object, exponent: Exponent = 1) -> Polynomial:
         """A generator and an exponent → that power, with the generator's relation applied."""
         return self._reduced({self.index(kind, key): exponent})
 

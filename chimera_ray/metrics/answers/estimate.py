@@ -43,15 +43,6 @@ def are_close(left: Tree, right: Tree) -> bool | None:
     return True
 
 
-def real_value(tree: Tree) -> float | None:
-    """Tree without letters → about its value, if that is real and finite."""
-    try:
-        value = _value(tree, {})
-    except (ArithmeticError, ValueError):
-        return None
-    return value.real if cmath.isfinite(value) and abs(value.imag) < 1e-9 else None
-
-
 def _value(tree: Tree, at: dict[str, float]) -> complex:
     if tree.head == "number":
         return float(Fraction(tree.name))
