@@ -22,6 +22,8 @@
 Constructors take the message alone, so that every one of them survives pickling.
 """
 
+from collections.abc import Sequence
+
 
 class ChimeraError(Exception):
     """Anything this package raises on purpose; its text is meant for the user."""
@@ -80,6 +82,8 @@ class ProviderError(RowError):
     """The provider gave no usable reply, after every attempt that was worth making."""
 
     reason = "provider_error"
+    lost: Sequence[object] = ()
+    """attempts that have to be paid for all the same (`llm.LostAttempt`)"""
 
 
 class ContextError(ProviderError):

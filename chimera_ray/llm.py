@@ -65,6 +65,23 @@ def prompt_id_of(messages: Sequence[Message]) -> str:
     return digest("prompt", *(text for message in messages for text in message))
 
 
+class LostAttempt(NamedTuple):
+    """An attempt of a call that was paid for, or may have been, and gave nothing that can be used.
+
+    Its text and tokens are kept in the record beside those of the call's last attempt.
+    """
+
+    attempt: int
+    """which of the call's attempts, from 1"""
+    error: str
+    text: str = ""
+    """as far as it came"""
+    reasoning: str = ""
+    usage: Usage = Usage()
+    is_usage_estimated: bool = True
+    request_id: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What came back."""
@@ -84,6 +101,8 @@ class Reply:
     """0: not known"""
     decode_s: float = 0.0
     """from the first token to the last that was generated now; 0: not known"""
+    lost: tuple[LostAttempt, ...] = ()
+    """earlier attempts of the same call that have to be paid for all the same"""
 
 
 class Model(Protocol):
