@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"prompts", "text", "metrics", "benchmarks"}),),
     (
         frozenset({"schemas", "call_log", "llm", "config", "model_config", "plan_config", "errors"})
+        | {"credentials"}
         | {"engine_fit", "engine_size"},
     ),
 )
