@@ -19,7 +19,7 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_VARIABLE = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)(?:_|$)", re.IGNORECASE)
+_VARIABLE = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)(?:_|$)", re.I)
 _FORMS = re.compile(
     r"""\bsk[-_][A-Za-z0-9_-]{8,}
       | \b(?:rk|pk|xai|gsk|hf|gh[oprsu]|github_pat|glpat|pplx|nvapi|r8|csk|fw|tgp|xox[abprs])

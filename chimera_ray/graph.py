@@ -195,7 +195,8 @@ def rebuild_node(config: Config, name: str, takes: str, fingerprint: str) -> Nod
     """
     if name not in STAGES:
         raise GraphError(f"no such stage: {name}; there are {', '.join(STAGES)}")
-    types = {kind.__name__: kind for stage in STAGES.values() for kind in (stage.takes, stage.gives)}
+    kinds = [kind for stage in STAGES.values() for kind in (stage.takes, stage.gives)]
+    types = {kind.__name__: kind for kind in kinds}
     if takes not in types:
         raise GraphError(f"{name}: no such row type: {takes}; there are {', '.join(types)}")
     return Node(STAGES[name], _params(config, name), types[takes], fingerprint)

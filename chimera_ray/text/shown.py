@@ -1,8 +1,8 @@
-"""Text from outside → the same, safe where a person reads it: a terminal, Markdown, HTML.
+r"""Text from outside → the same, safe where a person reads it: a terminal, Markdown, HTML.
 
 What cannot be seen, or would act on its reader's display (control characters, escape sequences,
 marks that change the direction of writing, zero-width characters, half a surrogate pair), is
-written out as `\\x1b` or `\\u202e`. Nothing is lost, and what is printable stays as it is.
+written out as `\x1b` or `\u202e`. Nothing is lost, and what is printable stays as it is.
 """
 
 import json
@@ -14,7 +14,8 @@ _BLANK = re.compile(
 """without a glyph of their own, though Unicode counts most of them as letters or marks"""
 _HTML = str.maketrans({char: f"&#{ord(char)};" for char in "&<>\"'"})
 _MARKDOWN = re.compile(
-    r"""[\\`*_{}\[\]()|~$^@!\#]      # acts anywhere: code, emphasis, links, tables, formulas
+    r"""[\\`*{}\[\]()|~$^@!\#]       # acts anywhere: code, emphasis, links, tables, formulas
+      | (?<![^\W_])_ | _(?![^\W_])    # emphasis, unless inside a word
       | (?<=:)//                     # a bare address becomes a link
       | (?<=www)\.
       | \A[-+=:>]                    # at the start of a line: a list, a heading, a quotation
@@ -68,7 +69,9 @@ def _written_out(char: str) -> str:
     named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char)
     if named is not None:
         return named
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _json_escape(char: str) -> str:

@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     ),
     (
         frozenset({"drive", "publish", "audit", "audit_labels", "account", "contamination"})
+        | {"provenance", "card"}
         | {"plan", "plan_flow", "plan_sample", "plan_time", "plan_estimate"}
         | {"plan_gpu", "plan_node"},
     ),

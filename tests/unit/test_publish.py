@@ -17,11 +17,12 @@ from runs import STAGES, Run, built, config_of, payloads_of, records_of
 
 from chimera_ray import publish as publishing
 from chimera_ray.build import Manifest
+from chimera_ray.card import Published
 from chimera_ray.config import Config
 from chimera_ray.frontier import walk
 from chimera_ray.ledger.parts import is_part, part_name, write_part
 from chimera_ray.ledger.store import Store
-from chimera_ray.publish import SCHEMA, Published, publish
+from chimera_ray.publish import SCHEMA, publish
 from chimera_ray.schemas import Call, Example, Record, ValidProblem
 
 PAPER = ["index", "subject", "topic", "question", "answer", "solution"]
@@ -91,7 +92,12 @@ def test_publish_columns_hold_what_the_ledger_says(run: Run) -> None:
         assert row["answer"] == example.reference_answer == problem.reference_answer
         assert row["original_solution"] == problem.draft_solution
         assert (row["draft_index"], row["facet"]) == (problem.draft_index, problem.facet)
-        assert row["verdicts"] == [verdict.model_dump() for verdict in problem.verdicts]
+        assert row["verdicts"] == [
+            {**verdict.model_dump(), "model": f"simulated-{verdict.verifier}"}
+            for verdict in problem.verdicts
+        ]
+        assert row["drafted_by"] == "simulated-drafter"
+        assert row["solved_by"] == "simulated-solver"
         assert row["correctness"] is example.is_correct
         assert row["solution"].startswith("<think>\n")
         assert row["solution"].endswith(f"\n</think>\n\n{example.final_part}")
