@@ -96,9 +96,7 @@ class Graph:
     def to_json(self) -> str:
         """The graph's names and fingerprints, from which `read_graph` makes it again."""
         nodes = [
-            _SavedNode(
-                stage=node.name, takes=node.takes.__name__, fingerprint=node.fingerprint
-            )
+            _SavedNode(stage=node.name, takes=node.takes.__name__, fingerprint=node.fingerprint)
             for node in self.nodes
         ]
         return _Saved(fingerprint=self.fingerprint, stages=tuple(nodes)).model_dump_json(indent=2)

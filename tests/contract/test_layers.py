@@ -15,7 +15,7 @@ MAX_JOB_LINES = 60
 
 LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (
-        frozenset({"build", "report", "report_plan", "progress", "status"})
+        frozenset({"build", "report", "report_plan", "progress", "status", "terminal"})
         | {"model_check", "plan_error", "report_check"},
     ),
     (
@@ -48,7 +48,7 @@ HOMES = {
     "sympy": ("chimera_ray/metrics/answers/proof.py",),
     "rich": (
         *(f"chimera_ray/{name}.py" for name in ("report", "report_plan", "report_check")),
-        *(f"chimera_ray/{name}.py" for name in ("progress", "status")),
+        *(f"chimera_ray/{name}.py" for name in ("progress", "terminal")),
         "jobs/",
     ),
 }
