@@ -158,9 +158,10 @@ def explain(exc: ValidationError, prefix: str) -> str:
         loc = error["loc"]
         tags = {"simulated", "openai", "vllm"} if loc[:1] == ("models",) else set()
         where = prefix + ".".join(str(part) for part in loc if part not in tags)
-        field = where.rsplit(".", 1)[-1]
         known = _KINDS.get(error["type"])
-        said = (_FIELDS.get(field) or error["msg"]) + _shown(where, error["input"])
+        field = _FIELDS.get(where) or _FIELDS.get(where.rsplit(".", 1)[-1])
+        said = field or error["msg"].removeprefix("Value error, ")
+        said += _shown(where, error["input"])
         problems.append(f"{where}: {known or said}")
     return redacted("; ".join(problems))
 
@@ -168,6 +169,9 @@ def explain(exc: ValidationError, prefix: str) -> str:
 _KINDS = {"extra_forbidden": "no such key", "missing": "missing"}
 _FIELDS = {
     "base_url": "must be http:// or https:// with a host, and no user, password, ? or #",
+    "recipe.name": "must be of a-z, 0-9 and _, at most 60 of them, not beginning with _",
+    "recipe.subjects": "must be a list of subjects, at least one",
+    "recipe.stages": "must be a list of stages, at least one",
     "api_key_env": f"must be a variable's name of A-Z, 0-9 and _; {HINT}",
 }
 """what a pattern means"""

@@ -6,8 +6,7 @@ run's data, so a value in it would be published; the messages here name the plac
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from chimera_ray.errors import ConfigError
 
@@ -37,12 +36,14 @@ _FORMS = re.compile(
 _FREE = ("extra_body", "headers", "query", "engine_args", "chat_template_args", "api_key_env")
 """fields that go to a server as they are: a long random string there is a key"""
 _RANDOM = re.compile(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+/=]{16,}")
+_PAIR = re.compile(r"([\w-]+)[\"']?\s*:\s*[^\s{\[,}\]]")
+"""the names of a mapping's texts, as a command line writes it"""
 _MIN_PART, _MIN_WHOLE = 12, 6
 """characters of a variable's value that is looked for inside a text, and as the whole text"""
 _HIDDEN = "[hidden]"
 
 
-def require_none(composed: Mapping[str, Any]) -> None:
+def require_none(composed: object) -> None:
     """Raises, if a text of a configuration is a secret.
 
     Raises:
@@ -56,6 +57,24 @@ def require_none(composed: Mapping[str, Any]) -> None:
     ]
     if found:
         raise ConfigError(f"{'; '.join(found)}: {HINT}")
+
+
+def require_none_in(arguments: Sequence[str]) -> None:
+    """Raises, if an override of a command line holds a secret, before anything repeats it.
+
+    Raises:
+        ConfigError: each such override, without the value.
+    """
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        place = key.lstrip("+~")
+        why = _why(tuple(place.split(".")), value, _held_by_variables())
+        if not why and any(_NAME.search(name) for name in _PAIR.findall(value)):
+            why = "holds a secret by its name"
+        if not why and _FORMS.search(argument):
+            why = "looks like a key, or carries a password"
+        if why:
+            raise ConfigError(f"{redacted(place)}: {why}: {HINT}")
 
 
 def is_secret(place: str, text: str) -> bool:
@@ -88,6 +107,8 @@ def _texts(value: object, place: tuple[object, ...]) -> Iterator[tuple[tuple[obj
 
 def _why(place: tuple[object, ...], text: str, held: Mapping[str, str]) -> str:
     """A place and its text → why that is a secret; empty: it is none."""
+    if "oc.env" in text and "${" in text:
+        return "takes in an environment variable's value, which would be written into the run"
     if text in held and len(text) >= _MIN_WHOLE:
         return f"is what the environment variable {held[text]} holds"
     if any(value in text for value in held if len(value) >= _MIN_PART):

@@ -50,6 +50,11 @@ def read_status(store: Store, run: str) -> Status:
             continue
         except OSError as exc:
             raise LedgerError(f"runs/{run}: its ledger cannot be read: {exc}") from None
+        except ValueError as exc:
+            kind = type(exc).__name__
+            raise LedgerError(
+                f"runs/{run}: its rows are not as this version reads them ({kind})"
+            ) from None
     return Status(
         run,
         account,
@@ -73,8 +78,16 @@ def _read_run(store: Store, run: str) -> tuple[Config, Graph]:
         at = f"runs/{run}/graph.json"
         return config, read_graph(config, store.read_text(at))
     except (OSError, ValueError, RecursionError, yaml.YAMLError, ConfigError) as exc:
-        why = "there is no such file" if isinstance(exc, FileNotFoundError) else str(exc)
-        raise ConfigError(f"{at}: cannot be read: {' '.join(why.split())}") from None
+        raise ConfigError(f"{at}: cannot be read: {_why(exc)}") from None
+
+
+def _why(exc: Exception) -> str:
+    """An error of reading → what is wrong, without what was read."""
+    if isinstance(exc, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(exc, yaml.MarkedYAMLError):
+        return f"{exc.problem}, line {exc.problem_mark.line + 1 if exc.problem_mark else 1}"
+    return " ".join(str(exc).split())
 
 
 def _is_finished(store: Store, run: str) -> bool:

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"frontier"}),),
     (frozenset({"graph"}),),
     (frozenset({"stage", "stages"}), frozenset({"backends"}), frozenset({"ledger"})),
-    (frozenset({"prompts", "text", "metrics", "benchmarks"}),),
+    (frozenset({"prompts", "text", "metrics", "benchmarks", "unforeseen"}),),
     (
         frozenset({"schemas", "call_log", "llm", "config", "model_config", "plan_config", "errors"})
         | {"credentials"}
