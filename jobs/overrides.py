@@ -30,10 +30,8 @@ def compose(arguments: Sequence[str]) -> list[DictConfig]:
             )()
     except SystemExit as exc:
         if exc.code:
-            last = told.getvalue().strip().splitlines()[-1:] or ["no such argument"]
-            raise ConfigError(
-                f"{last[0].partition(' error: ')[2] or last[0]}; see --help"
-            ) from None
+            said = told.getvalue().strip().rpartition(" error: ")[2]
+            raise ConfigError(f"{said}; see --help") from None
         raise
     return composed
 
@@ -48,7 +46,9 @@ def why(exc: Exception) -> str:
     key, equals, value = override.partition("=")
     if not equals:
         return f"{override}: an override is written key=value, without spaces around the ="
-    mended = f"{shlex.quote(f'{key}={quoted(value)}')}; a list is '{key}=[a, b]'"
+    mended = shlex.quote(f"{key}={quoted(value)}") + f"; a list is '{key}=[a, b]'"
+    if value[:1] in "[{":
+        mended = """each text inside, as in 'key=[{name: "a (b)"}, "c=d"]'; or close the bracket"""
     return f"{override}: quote special characters, for Hydra and for the shell: {mended}"
 
 
