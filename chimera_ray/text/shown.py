@@ -51,8 +51,8 @@ def markdown(text: str) -> str:
 
 
 def json_block(value: object) -> str:
-    """A value → its JSON, indented, for a fenced block: no character in it can end the fence."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    """A value → its JSON for a fenced block: nothing in it ends the fence, or looks like a link."""
+    text = json.dumps(value, indent=2, ensure_ascii=False).replace("](", "]\\u0028")
     return "".join(
         char if char == "\n" or (_is_plain(char) and char not in "`<>&") else _json_escape(char)
         for char in text
