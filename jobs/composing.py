@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import stopping
+
 # Hydra then raises its errors instead of ending the process with its own report and code.
 os.environ["HYDRA_FULL_ERROR"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -16,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from chimera_ray.config import Config, read_config
-from chimera_ray.errors import BudgetError, ChimeraError, ConfigError
+from chimera_ray.errors import BudgetError, ChimeraError, ConfigError, RunnerError
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
@@ -29,6 +31,7 @@ def run(job: Callable[[Config], int]) -> None:
     def compose(config: DictConfig) -> None:
         composed.append(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
 
+    stopping.raise_stopped()
     try:
         compose()
         # Out of Hydra's hands, so that the only report of an error is this one.
@@ -37,10 +40,13 @@ def run(job: Callable[[Config], int]) -> None:
         _end(f"bad input: {exc}", 2)
     except BudgetError as exc:
         _end(f"stopped: {exc}; with a higher cap the same command goes on from here", 3)
+    except RunnerError as exc:  # whose threads may never end
+        stopping.end_now(f"the run failed: {exc}", 1)
     except ChimeraError as exc:
         _end(f"the run failed: {exc}", 1)
-    except KeyboardInterrupt:
-        _end("interrupted; the same command goes on from here", 130)
+    except stopping.Stopped as exc:
+        stopping.end_now(str(exc), exc.code)
+    stopping.leave_at_once()
     sys.exit(code)
 
 

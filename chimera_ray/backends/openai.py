@@ -36,6 +36,8 @@ _WEAKER = {"json_schema": "json_object", "json_object": "none"}
 class OpenAI:
     """A model behind an endpoint; made and used inside one event loop."""
 
+    trouble = ""
+
     def __init__(self, config: OpenAIModel, gate: Gate, halt: Halt, max_connections: int) -> None:
         """A configuration → the model; nothing is opened yet.
 
