@@ -18,6 +18,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - who starts an older one is told 
 os.environ["HYDRA_FULL_ERROR"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 try:
+    import stopping
     import yaml
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
@@ -26,7 +27,7 @@ try:
 
     from chimera_ray.config import Config, read_config
     from chimera_ray.credentials import redacted, require_none
-    from chimera_ray.errors import BudgetError, ChimeraError, ConfigError
+    from chimera_ray.errors import BudgetError, ChimeraError, ConfigError, RunnerError
     from chimera_ray.text.shown import line
     from chimera_ray.unforeseen import report_unforeseen
 except ModuleNotFoundError as exc:
@@ -39,8 +40,15 @@ def run(job: Callable[[Config], int]) -> None:
     report_unforeseen()
 
     def stop(message: str, code: int) -> NoReturn:
-        _end(line(redacted(" ".join(message.split()))), code)
+        _end(shown(message), code)
 
+    def end_now(message: str, code: int) -> NoReturn:
+        stopping.end_now(shown(message), code)
+
+    def shown(message: str) -> str:
+        return line(redacted(" ".join(message.split())))
+
+    stopping.raise_stopped()
     try:
         configs = []
         for composed in compose(sys.argv[1:]):
@@ -52,8 +60,11 @@ def run(job: Callable[[Config], int]) -> None:
         stop(f"bad input: {why(exc)}", 2)
     except BudgetError as exc:
         stop(f"stopped: {exc}; with a higher cap the same command goes on from here", 3)
+    except RunnerError as exc:  # whose threads may never end
+        end_now(f"the run failed: {exc}", 1)
     except (ChimeraError, OSError) as exc:
         stop(f"the run failed: {exc}", 1)
-    except KeyboardInterrupt:
-        stop("interrupted; the same command goes on from here", 130)
+    except stopping.Stopped as exc:
+        end_now(str(exc), exc.code)
+    stopping.leave_at_once()
     sys.exit(code)

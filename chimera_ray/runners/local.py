@@ -50,6 +50,11 @@ class LocalCarrier:
         """How this process's own engines stand."""
         return self._engines.notes()
 
+    def notices(self) -> list[str]:
+        """Which stages have trouble with their endpoints."""
+        said = {worker.node.name: worker.trouble for worker in self._workers}
+        return [f"{stage}: {trouble}" for stage, trouble in said.items() if trouble]
+
     def close(self) -> None:
         """Ends this process's own engines."""
         self._engines.close()

@@ -60,6 +60,11 @@ class StageWorker:
         self._reaper = asyncio.create_task(self._reap())
         self.num_in_flight = 0
 
+    @property
+    def trouble(self) -> str:
+        """What keeps a model of this stage from answering; empty: nothing."""
+        return next((model.trouble for model in self._models.values() if model.trouble), "")
+
     async def work(self, items: Sequence[Item]) -> AsyncIterator[list[Record]]:
         """Rows → their records, in groups, each as soon as it is durable.
 

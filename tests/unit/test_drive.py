@@ -343,6 +343,9 @@ class Passing:
     def in_flight(self) -> dict[str, int]:
         return {}
 
+    def notices(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         return
 

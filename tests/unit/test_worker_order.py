@@ -25,7 +25,7 @@ TOKENS = {"Literature": 10, "Mathematics": 1_000, "Physics": 400}
 class _Solver:
     """Says as much as the problem's subject takes, and keeps the problems in their order."""
 
-    name = "solver"
+    name, trouble = "solver", ""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
