@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Graph
@@ -18,6 +17,7 @@ from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
 from chimera_ray.ledger.parts import is_part, read_totals
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners import Carrier
+from chimera_ray.terminal import Grid, is_live, said, say
 
 log = logging.getLogger(__name__)
 TICK_S = 1.0
@@ -79,6 +79,7 @@ class Progress:
         """
         self._graph, self._store, self._run_id = graph, store, run_id
         self._in_flight, self._line_s, self._console = carrier.in_flight, line_s, console
+        self._is_live = is_live(console)
         self._engines, self._rates = carrier.engines, EngineRates()
         self._stages: dict[str, StageProgress] = {}
         self._told: set[str] = set()
@@ -101,7 +102,7 @@ class Progress:
 
     def watch(self, standings: Sequence[Standing]) -> None:
         """Takes in where the stages of a segment stand, as the ledger says."""
-        if not self._console.is_terminal:
+        if not self._is_live:
             self._say_done(standings)
         with self._lock:
             self._tail()  # what came since the last tick is counted before it becomes the baseline
@@ -128,11 +129,10 @@ class Progress:
                 return  # what follows is still waiting for this stage
             if name not in self._told:
                 self._told.add(name)
-                self._console.print(
+                say(
+                    self._console,
                     f"{name}: done: {standing.count(ACCEPTED):,} accepted, "
                     f"{standing.count(REJECTED):,} rejected, {standing.count(FAILED):,} failed",
-                    highlight=False,
-                    soft_wrap=True,
                 )
 
     def _tail(self) -> None:
@@ -162,7 +162,7 @@ class Progress:
                     following.inputs += totals["outputs"]
 
     def _show(self) -> None:
-        if not self._console.is_terminal:
+        if not self._is_live:
             while not self._stop.wait(self._line_s):
                 with self._lock:
                     self._tail()
@@ -172,7 +172,7 @@ class Progress:
             while not self._stop.wait(TICK_S / 2):
                 with self._lock:
                     self._tail()
-                    live.update(Group(self._table(), *self._engine_lines()))
+                    live.update(Group(self._table(), *map(said, self._engine_lines())))
 
     def _engine_lines(self) -> list[str]:
         """One line for each engine that serves a model inside the run."""
@@ -180,37 +180,33 @@ class Progress:
 
     def _lines(self) -> None:
         for line in self._engine_lines():
-            self._console.print(line, highlight=False, soft_wrap=True, markup=False)
+            say(self._console, line)
         flying = self._in_flight()
         for name, stage in self._stages.items():
             if not (flying.get(name) or stage.remaining):
                 continue
             eta = "" if stage.eta_s is None else f", ETA {_clock(stage.eta_s)}"
-            self._console.print(
+            say(
+                self._console,
                 f"{name}: {stage.outcomes['accepted']:,} accepted, "
                 f"{stage.outcomes['rejected']:,} rejected, {stage.outcomes['failed']:,} failed, "
                 f"{flying.get(name, 0):,} in flight, {stage.remaining:,} remaining, "
                 f"{stage.rows_per_s:,.1f} rows/s, {stage.tokens:,} tokens, "
                 f"{stage.cost_usd:.2f} USD{eta}",
-                highlight=False,
-                soft_wrap=True,
             )
 
-    def _table(self) -> Table:
-        table = Table()
-        table.add_column("stage")
-        for name in ("accepted", "rejected", "failed", "in flight", "remaining"):
-            table.add_column(name, justify="right")
-        for name in ("rows/s", "tokens", "USD", "ETA"):
-            table.add_column(name, justify="right")
+    def _table(self) -> Grid:
+        table = Grid(None, "stage")
+        table.add_numbers("accepted", "rejected", "failed", "in flight", "remaining")
+        table.add_numbers("rows/s", "tokens", "USD", "ETA")
         flying = self._in_flight()
         for node in self._graph.nodes:
             stage = self._stages.get(node.name)
             if stage is None:
-                table.add_row(node.name, *[""] * 9, style="dim")
+                table.add(node.name, *[""] * 9, style="dim")
                 continue
             counts = [*stage.outcomes.values(), flying.get(node.name, 0), stage.remaining]
-            table.add_row(
+            table.add(
                 node.name,
                 *(f"{count:,}" for count in counts),
                 f"{stage.rows_per_s:,.1f}" if stage.done_now else "",
