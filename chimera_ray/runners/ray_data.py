@@ -21,7 +21,7 @@ from chimera_ray.ledger.store import Store
 from chimera_ray.model_config import OpenAIModel, VllmModel
 from chimera_ray.runners.live import Live
 from chimera_ray.runners.parcels import lines, parcel
-from chimera_ray.runners.worker import Item
+from chimera_ray.runners.shared_rows import Item
 
 if TYPE_CHECKING:
     from ray.data import Dataset
