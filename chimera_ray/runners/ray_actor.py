@@ -32,7 +32,8 @@ from chimera_ray.runners.parcels import lines, parcel, unpack
 from chimera_ray.runners.ray_counters import way_to_budget, way_to_limiter
 from chimera_ray.runners.ray_engines import way_to_engines
 from chimera_ray.runners.reins import OwnLimiters, Reins
-from chimera_ray.runners.worker import Item, StageWorker, accepted, open_model
+from chimera_ray.runners.shared_rows import Item
+from chimera_ray.runners.worker import StageWorker, accepted, open_model
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from chimera_ray.runners.executions import Execution
 from chimera_ray.runners.live import Live
 from chimera_ray.runners.parcels import lines, parcel
 from chimera_ray.runners.ray_environment import set_environment
-from chimera_ray.runners.worker import Item
+from chimera_ray.runners.shared_rows import Item
 
 if TYPE_CHECKING:
     from ray.data import Dataset
