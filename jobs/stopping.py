@@ -26,7 +26,7 @@ class Stopped(KeyboardInterrupt):
 def leave_at_once() -> None:
     """From now on a signal ends the process: there is nothing to be ended first."""
     for signum in SIGNALS:
-        signal.signal(signum, lambda signum, frame: _leave(signum))
+        signal.signal(signum, _leave)
 
 
 def raise_stopped() -> None:
@@ -38,23 +38,23 @@ def raise_stopped() -> None:
             asked_at.append(time.monotonic())
             raise Stopped(signum)
         if time.monotonic() - asked_at[0] > GRACE_S:
-            _leave(signum)
+            _leave(signum, frame)
 
     for signum in SIGNALS:
         signal.signal(signum, stop)
 
 
-def end_now(message: str, code: int) -> NoReturn:
-    """Ends the process with one line, without waiting for threads that may never end."""
-    with suppress(OSError, ValueError, RuntimeError):  # closed, or just being written to
-        sys.stdout.flush()
-    with suppress(OSError, ValueError, RuntimeError):
-        print(" ".join(message.split()), file=sys.stderr, flush=True)
-    os._exit(code)
+def end(message: str, code: int, *, at_once: bool = False) -> NoReturn:
+    """Ends the process with one line; at once: without waiting for threads, which may never end."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, " ".join(message.split()) + "\n")):
+        with suppress(OSError, ValueError, RuntimeError):  # closed, or just being written to
+            stream.write(text)
+            stream.flush()
+    os._exit(code) if at_once else sys.exit(code)
 
 
-def _leave(signum: int) -> NoReturn:
-    end_now(str(Stopped(signum)), 128 + signum)
+def _leave(signum: int, frame: object) -> NoReturn:
+    end(str(Stopped(signum)), 128 + signum, at_once=True)
 
 
 leave_at_once()

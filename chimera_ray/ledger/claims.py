@@ -79,7 +79,7 @@ class Claims:
     def _living(self) -> list[tuple[str, int]]:
         """The run and the id of each process that is at work here, this one included."""
         found: list[tuple[str, int]] = []
-        for path in self._folder.glob("*.lock"):
+        for path in self._folder.glob("[!.]*.lock"):  # hidden, it is not locked yet
             run_id, _, holder = path.stem.rpartition(".")
             if int(holder, 16) == self._id or not _is_dead(path):
                 found.append((run_id, int(holder, 16)))
