@@ -24,6 +24,7 @@ from chimera_ray.graph import Graph
 from chimera_ray.ledger.compact import compact
 from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.unfinished import sweep_unfinished
 from chimera_ray.publish import publish, why_unpublished
 from chimera_ray.runners import Carrier
 
@@ -83,6 +84,8 @@ def build(
     with store.lock(f"runs/{graph.run_name}/.lock") as is_ours:
         if not is_ours:
             raise ConfigError(f"{graph.run_name} is being run already in {config.output_dir}")
+        for kind in ("runs", "datasets"):
+            sweep_unfinished(store, f"{kind}/{graph.run_name}")
         return _build(config, graph, store, carrier, run_id, watch)
 
 
@@ -135,8 +138,9 @@ def preview(
     config: Config, graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch
 ) -> list[Standing]:
     """A configuration → the standings of a few rows at each stage, worked off in the ledger."""
-    if not store.exists(f"runs/{graph.run_name}/config.yaml"):
-        _open_run(config, graph, store)
+    with store.lock(f"runs/{graph.run_name}/.lock") as is_ours:
+        if is_ours and not store.exists(f"runs/{graph.run_name}/config.yaml"):
+            _open_run(config, graph, store)
     max_rows = config.runtime.preview_rows
     drive(graph, store, carrier, run_id, watch, max_rows)
     return list(walk(graph, store, run_id, max_rows))

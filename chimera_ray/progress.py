@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -81,6 +81,7 @@ class Progress:
         self._in_flight, self._line_s, self._console = carrier.in_flight, line_s, console
         self._is_live = is_live(console)
         self._engines, self._rates = carrier.engines, EngineRates()
+        self._notices = carrier.notices
         self._stages: dict[str, StageProgress] = {}
         self._told: set[str] = set()
         self._lock = threading.Lock()
@@ -105,7 +106,7 @@ class Progress:
         if not self._is_live:
             self._say_done(standings)
         with self._lock:
-            self._tail()  # what came since the last tick is counted before it becomes the baseline
+            self._try(self._tail)  # what came since is counted before it becomes the baseline
             for standing in standings:
                 before = self._stages.get(standing.node.name)
                 codes = {"accepted": ACCEPTED, "rejected": REJECTED, "failed": FAILED}
@@ -165,21 +166,32 @@ class Progress:
         if not self._is_live:
             while not self._stop.wait(self._line_s):
                 with self._lock:
-                    self._tail()
-                    self._lines()
+                    self._try(self._tail)
+                    self._try(self._lines)
             return
         with Live(console=self._console, refresh_per_second=4, transient=True) as live:
+
+            def update() -> None:
+                live.update(Group(self._table(), *map(said, self._extra_lines())))
+
             while not self._stop.wait(TICK_S / 2):
                 with self._lock:
-                    self._tail()
-                    live.update(Group(self._table(), *map(said, self._engine_lines())))
+                    self._try(self._tail)
+                    self._try(update)
 
-    def _engine_lines(self) -> list[str]:
-        """One line for each engine that serves a model inside the run."""
-        return self._rates.lines(self._engines(), time.time())
+    def _try(self, show: Callable[[], None]) -> None:
+        """Shows what can be shown: a store that cannot be read for a moment ends no run."""
+        try:
+            show()
+        except Exception as exc:  # noqa: BLE001 - no row depends on what is shown of it
+            log.info("the display is behind: %s", exc)
+
+    def _extra_lines(self) -> list[str]:
+        """One line for each engine that serves a model, and for whatever holds the run up."""
+        return [*self._rates.lines(self._engines(), time.time()), *self._notices()]
 
     def _lines(self) -> None:
-        for line in self._engine_lines():
+        for line in self._extra_lines():
             say(self._console, line)
         flying = self._in_flight()
         for name, stage in self._stages.items():

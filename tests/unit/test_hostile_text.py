@@ -173,6 +173,9 @@ class _Carrier:
     def in_flight(self) -> dict[str, int]:
         return {}
 
+    def notices(self) -> list[str]:
+        return [self._text]
+
     def close(self) -> None:
         return
 
