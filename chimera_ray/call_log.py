@@ -51,8 +51,13 @@ class CallLog:
         return pair
 
     def _known(self, role: str, prompt_id: str) -> dict[int, Call]:
-        both = (*self.earlier, *self.calls)
-        return {c.seed: c for c in both if (c.role, c.prompt_id) == (role, prompt_id)}
+        """A question → its calls by seed; of a call's attempts, the one that ended it."""
+        both = [
+            call
+            for call in (*self.earlier, *self.calls)
+            if (call.role, call.prompt_id) == (role, prompt_id)
+        ]
+        return {call.seed: call for call in sorted(both, key=lambda call: call.attempts)}
 
     def _seed(self, role: str, prompt_id: str, num_tries: int) -> int:
         return int(digest("seed", self.work_id, role, prompt_id, str(num_tries))[:8], 16) >> 1

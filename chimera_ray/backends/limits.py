@@ -4,22 +4,26 @@ An attempt holds its row's slot and a place at the endpoint; while a call waits 
 it holds neither. Knows no vendor: a backend raises `TransientProviderError` for what may pass.
 """
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
 from random import Random
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Learnt
-from chimera_ray.errors import ProviderError, TransientProviderError
-from chimera_ray.llm import Reply
+from chimera_ray.errors import ChimeraError, ProviderError, TransientProviderError
+from chimera_ray.llm import LostAttempt, Reply
 from chimera_ray.model_config import Retry
 
+MAX_LOST = 4
+"""attempts of one call that were paid for and gave nothing; what gives nothing so often never will"""
 _RANDOM = Random()
+_E = TypeVar("_E", bound=ChimeraError)
 
 
 class Slot(Protocol):
@@ -61,26 +65,69 @@ async def persist(
         ChimeraError: what the attempt raised, if trying again is no use.
     """
     began, num_attempts = time.monotonic(), 0
+    lost: list[LostAttempt] = []
     while True:
-        halt.check()
-        await gate.enter(estimated)
+        try:
+            halt.check()
+            await _enter(gate, estimated, began + retry.deadline_s)
+        except ChimeraError as exc:
+            raise with_lost(exc, lost, num_attempts) from None
         num_attempts += 1
         used, is_limited, pause_s = 0, False, 0.0
         try:
             reply = await attempt()
             used = reply.usage.input_tokens + reply.usage.output_tokens
-            return replace(reply, attempts=num_attempts)
-        except TransientProviderError as exc:
+            return replace(reply, attempts=num_attempts, lost=tuple(lost))
+        except ChimeraError as exc:
+            lost.extend(numbered(exc, num_attempts))
+            if not isinstance(exc, TransientProviderError):
+                raise with_lost(exc, lost, num_attempts) from None
             is_limited, pause_s = exc.is_limited, exc.retry_after_s or 0.0
             trouble = exc
         finally:
             gate.leave(estimated, used, is_limited=is_limited, pause_s=pause_s, learnt=told())
         wait_s = _wait_s(retry, num_attempts, trouble.retry_after_s)
-        if time.monotonic() - began + wait_s > retry.deadline_s:
-            raise _given_up(trouble, num_attempts, time.monotonic() - began, wait_s)
+        passed_s = time.monotonic() - began
+        if len(lost) >= MAX_LOST or passed_s + wait_s > retry.deadline_s:
+            is_late = len(lost) < MAX_LOST
+            given_up = _given_up(trouble, num_attempts, passed_s, wait_s if is_late else None)
+            raise with_lost(given_up, lost, num_attempts)
         slot = SLOT.get()
-        async with nullcontext() if slot is None else slot.lend():
-            await halt.sleep(wait_s)
+        try:
+            async with nullcontext() if slot is None else slot.lend():
+                await halt.sleep(wait_s)
+        except ChimeraError as exc:
+            raise with_lost(exc, lost, num_attempts) from None
+
+
+def numbered(error: ChimeraError, num_attempts: int) -> Iterable[LostAttempt]:
+    """What an attempt raised → what has to be paid of it, by which attempt it was."""
+    lost = (each for each in error.lost if isinstance(each, LostAttempt))
+    return [each._replace(attempt=num_attempts) for each in lost]
+
+
+def with_lost(error: _E, lost: Iterable[LostAttempt], num_attempts: int) -> _E:
+    """A call's last error → the same, with what has to be paid of all of its attempts."""
+    error.lost, error.attempts = tuple(lost), max(num_attempts, 1)
+    return error
+
+
+async def _enter(gate: Gate, estimated: int, until: float) -> None:
+    """Waits for a turn at the endpoint.
+
+    Raises:
+        TransientProviderError: there was none before the deadline.
+    """
+    left_s = until - time.monotonic()
+    try:
+        if left_s <= 0:
+            raise TimeoutError
+        async with asyncio.timeout(left_s):
+            await gate.enter(estimated)
+    except TimeoutError:
+        raise TransientProviderError(
+            "the endpoint's limits left no turn for another attempt before the deadline"
+        ) from None
 
 
 def _wait_s(retry: Retry, num_attempts: int, asked_s: float | None) -> float:
@@ -92,9 +139,12 @@ def _wait_s(retry: Retry, num_attempts: int, asked_s: float | None) -> float:
 
 
 def _given_up(
-    trouble: TransientProviderError, num_attempts: int, passed_s: float, wait_s: float
+    trouble: TransientProviderError, num_attempts: int, passed_s: float, wait_s: float | None
 ) -> ProviderError:
-    return TransientProviderError(
-        f"no reply in {num_attempts} attempts and {passed_s:.0f} s, and the next one, in "
-        f"{wait_s:.0f} s, would be past the deadline; the last: {trouble}"
-    )
+    """The last trouble → that it was the last; without a wait: since too much was paid for it."""
+    tried = f"no reply in {num_attempts} attempts and {passed_s:.0f} s"
+    if wait_s is None:
+        why = f"{MAX_LOST} of them may have been paid for and gave nothing"
+    else:
+        why = f"the next one, in {wait_s:.0f} s, would be past the deadline"
+    return TransientProviderError(f"{tried}, and {why}; the last: {trouble}")

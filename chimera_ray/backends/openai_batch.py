@@ -15,12 +15,12 @@ from random import Random
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limits import SLOT
 from chimera_ray.backends.openai import Bodies, call_key
-from chimera_ray.backends.openai_batch_answers import Answers, error_in, reply_in
+from chimera_ray.backends.openai_batch_answers import Answers, refusal_in, reply_in
 from chimera_ray.backends.openai_batch_gather import Gathering
 from chimera_ray.backends.openai_batch_handed import Handed
 from chimera_ray.backends.openai_batch_journal import Journal
 from chimera_ray.backends.openai_batch_placing import Item, Placing, copied
-from chimera_ray.backends.openai_errors import refused_field, translated
+from chimera_ray.backends.openai_errors import error_of, is_format_refused
 from chimera_ray.errors import ChimeraError, TransientProviderError
 from chimera_ray.llm import Reply, Request, Usage
 from chimera_ray.model_config import Batch, OpenAIModel
@@ -149,14 +149,14 @@ class OpenAIBatch:
         line = answers.line(item.key)
         if line is None:
             return answers.failure_of(item.key)
-        error = error_in(line)
-        if error is None:
+        refusal = refusal_in(line)
+        if refusal is None:
             try:
                 return reply_in(line, self._config, item.request)
-            except TransientProviderError as exc:
+            except ChimeraError as exc:
                 return exc
-        if refused_field(error) == "response_format" and item.structured != "none":
+        if is_format_refused(refusal, item.request, item.structured):
             if self._structured == item.structured:  # for all that come after it too
                 self._structured = "json_object" if item.structured == "json_schema" else "none"
             return TransientProviderError(f"{self.name}: the way of asking for fields is not known")
-        return translated(error, self._config, item.request)
+        return error_of(refusal, self._config, item.request)

@@ -1,14 +1,28 @@
 """A model's raw output → its reasoning and its final part."""
 
+import re
+
 _OTHER_TAGS = (
     ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
     ("[THINK]", "[/THINK]"),
     ("<seed:think>", "</seed:think>"),
     ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|channel>thought", "<channel|>"),
+    ("<unused94>thought", "<unused95>"),
 )
 """each counts only where the output begins with it, since it may be a word of the answer"""
-_CHANNEL, _FINAL_CHANNEL = "<|channel|>analysis<|message|>", "<|channel|>final<|message|>"
-_ENDS = ("<|return|>", "<|end|>")
+_HEADER = re.compile(
+    r"(?:<\|start\|>)?(?:assistant)?\s*<\|channel\|>\s*(\w+)[^<]{0,100}"
+    r"(?:<\|constrain\|>[^<]{0,100})?<\|message\|>"
+)
+"""of a channel of the Harmony format"""
+_ENDS = re.compile(r"<\|(?:end|return|call)\|>\s*$")
+_BARE_START, _BARE_FINAL = "analysis", "assistantfinal"
+"""Harmony's, from a server that drops the special tokens"""
 
 
 def split_reasoning(text: str) -> tuple[str | None, str]:
@@ -23,11 +37,10 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
     for opening, closing in _OTHER_TAGS:
         if start.startswith(opening):
             return _cut(start.removeprefix(opening), closing)
-    if start.startswith(("<|start|>assistant" + _CHANNEL, _CHANNEL)):
-        reasoning, final = _cut(start.partition(_CHANNEL)[2], _FINAL_CHANNEL)
-        for end in _ENDS:
-            final = final.removesuffix(end).rstrip()
-        return reasoning.partition(_ENDS[1])[0].strip(), final
+    if "<|channel|>" in text and (found := _split_channels(start)) is not None:
+        return found
+    if start.startswith(_BARE_START) and _BARE_FINAL in start:
+        return _cut(start.removeprefix(_BARE_START), _BARE_FINAL)
     if "</think>" in text or start.startswith("<think>"):
         return _cut(start.removeprefix("<think>"), "</think>")
     return None, text
@@ -36,6 +49,29 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
 def is_blank(text: str) -> bool:
     """Text → whether nobody would see anything of it: white space, controls, zero-width marks."""
     return not any(char.isprintable() and not char.isspace() for char in text)
+
+
+def _split_channels(start: str) -> tuple[str | None, str] | None:
+    """Harmony's channels → what is not final and the last final one; None if there are none.
+
+    They count where the output begins with one, or ends with the final one: a template may have
+    opened the first. A final part whose channel never came is reasoning that was cut.
+    """
+    headers = [*_HEADER.finditer(start)]
+    finals = [header for header in headers if header[1] == "final"]
+    if not headers or (headers[0].start() and not finals):
+        return None
+    passages = [start[: headers[0].start()]]
+    ends = [header.start() for header in headers[1:]] + [len(start)]
+    final = ""
+    for header, end in zip(headers, ends, strict=True):
+        passage = _ENDS.sub("", start[header.end() : end])
+        if finals and header is finals[-1]:
+            final = passage.strip()
+        else:
+            passages.append(passage)
+    thoughts = [_ENDS.sub("", passage).strip() for passage in passages]
+    return "\n\n".join(filter(None, thoughts)) or None, final
 
 
 def _cut(text: str, closing: str) -> tuple[str, str]:
