@@ -40,6 +40,15 @@ class EventParser:
         self._num_pending = self._num_bytes = 0
         self._is_after_cr = self._is_begun = False
 
+    def skip_whole(self, chunk: bytes) -> bool:
+        """Bytes that begin and end with whole events → whether they can be read without it."""
+        is_between = not (self._pieces or self._data or self._name or self._is_after_cr)
+        if is_between and self._num_bytes + len(chunk) <= MAX_STREAM_BYTES:
+            self._num_bytes += len(chunk)
+            self._is_begun = True
+            return True
+        return False
+
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The next bytes → the events that they complete.
 
