@@ -6,7 +6,7 @@ differ in where they put the thinking; `openai_replies` reads them, as it reads 
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeGuard
 
@@ -30,6 +30,8 @@ _NOT_SAID = frozenset({"role", "tool_calls", "function_call"})
 """fields of a message that hold nothing that it says"""
 _FIRST_LINE = re.compile(rb"\s*(data|event|id|retry)?:")
 
+ChunkOf = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
 
 class StreamResult(NamedTuple):
     """What a stream came to."""
@@ -47,12 +49,17 @@ class StreamResult(NamedTuple):
 class ChatStream:
     """Collects one streamed reply."""
 
-    def __init__(self) -> None:
-        """Nothing has come yet."""
+    def __init__(self, chunk_of: ChunkOf | None = None) -> None:
+        """Nothing has come yet.
+
+        Args:
+            chunk_of: an event's object → the chunk of a chat completion; None: it is one.
+        """
         self.num_chars = 0
         """of text and thinking, so far"""
         self.is_over = False
         """nothing that follows is of use"""
+        self._chunk_of = chunk_of
         self._events = EventParser()
         self._fields: dict[str, list[Any]] = {}
         self._finish_reason: object = None
@@ -154,8 +161,14 @@ class ChatStream:
             self._give_up("an event is no JSON")
 
     def _merge(self, name: str, said: Mapping[str, Any]) -> None:
+        if self._chunk_of is not None:
+            said = self._chunk_of(said)
         choices = said.get("choices")
         choice = _first(choices)
+        if usage := said.get("usage") or choice.get("usage"):
+            self._count(usage)
+        if "x_groq" in said and isinstance(said["x_groq"], dict):
+            self._count(said["x_groq"].get("usage"))
         error = said.get("error") or choice.get("error")
         if not error and (name == "error" or not isinstance(choices, list)):
             error = _error_beside(name, said)
@@ -164,10 +177,6 @@ class ChatStream:
             return
         if not self._id and isinstance(said.get("id"), str):
             self._id = said["id"]
-        if usage := said.get("usage") or choice.get("usage"):
-            self._count(usage)
-        if "x_groq" in said and isinstance(said["x_groq"], dict):
-            self._count(said["x_groq"].get("usage"))
         if choice:
             self._add(choice)
 
