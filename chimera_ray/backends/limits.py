@@ -21,7 +21,7 @@ from chimera_ray.llm import LostAttempt, Reply
 from chimera_ray.model_config import Retry
 
 MAX_LOST = 4
-"""attempts of one call that were paid for and gave nothing; what gives nothing so often never will"""
+"""attempts of one call that were paid for and gave nothing: a further one would be no better"""
 _RANDOM = Random()
 _E = TypeVar("_E", bound=ChimeraError)
 

@@ -13,7 +13,7 @@ from itertools import count
 from random import Random
 
 from chimera_ray.backends.halt import Halt
-from chimera_ray.backends.limits import SLOT
+from chimera_ray.backends.limits import MAX_LOST, SLOT, numbered, with_lost
 from chimera_ray.backends.openai import Bodies, call_key
 from chimera_ray.backends.openai_batch_answers import Answers, refusal_in, reply_in
 from chimera_ray.backends.openai_batch_gather import Gathering
@@ -22,7 +22,7 @@ from chimera_ray.backends.openai_batch_journal import Journal
 from chimera_ray.backends.openai_batch_placing import Item, Placing, copied
 from chimera_ray.backends.openai_errors import error_of, is_format_refused
 from chimera_ray.errors import ChimeraError, TransientProviderError
-from chimera_ray.llm import Reply, Request, Usage
+from chimera_ray.llm import LostAttempt, Reply, Request, Usage
 from chimera_ray.model_config import Batch, OpenAIModel
 
 MAX_WAIT_S = 3_600.0
@@ -112,16 +112,18 @@ class OpenAIBatch:
         call that expired there is to have a second one.
         """
         first_ended: float | None = None
+        lost: list[LostAttempt] = []
         for num in count(1):
             batch = await self._joined(item)
             async with batch.answers() as answers:
                 said, is_queue_full = self._said(item, answers), answers.is_queue_full
             if isinstance(said, Reply):
-                return replace(said, attempts=num)
-            if batch.is_adopted:  # an error of another time, and free: asked again
+                return replace(said, attempts=num, lost=tuple(lost))
+            lost.extend(numbered(said, num))
+            if batch.is_adopted:  # an error of another time: asked again
                 continue
-            if not isinstance(said, TransientProviderError):
-                raise said
+            if not isinstance(said, TransientProviderError) or len(lost) >= MAX_LOST:
+                raise with_lost(said, lost, num)
             wait_s = min(self._batch.poll_s * 2.0 ** min(num - 1, 30), MAX_WAIT_S)
             wait_s *= _RANDOM.uniform(0.5, 1.0)
             if is_queue_full and not self._placing.num_live:
@@ -129,7 +131,8 @@ class OpenAIBatch:
             if not is_queue_full or batch.num_calls == 1:
                 first_ended = first_ended or time.monotonic()
                 if time.monotonic() - first_ended + wait_s > self._config.retry.deadline_s:
-                    raise TransientProviderError(f"no reply in {num} batches; the last: {said}")
+                    error = TransientProviderError(f"no reply in {num} batches; the last: {said}")
+                    raise with_lost(error, lost, num)
             await self._halt.sleep(wait_s)
         raise AssertionError("the count has no end")
 

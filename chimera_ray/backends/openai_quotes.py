@@ -1,4 +1,4 @@
-"""A server's words → what of them may be shown: not the prompt, not the key, no control character."""
+"""A server's words → what of them may be shown: neither prompt nor key, no control characters."""
 
 import os
 import re

@@ -14,6 +14,7 @@ from chimera_ray.backends.openai_error_body import ErrorBody, decoded, error_in
 from chimera_ray.backends.openai_errors import judged
 from chimera_ray.backends.openai_message import plain_text, said_by
 from chimera_ray.backends.openai_quotes import shown
+from chimera_ray.backends.openai_stream import body_of_stream, is_event_stream
 from chimera_ray.backends.openai_usage import usage_of
 from chimera_ray.errors import ChimeraError, ProviderError, TransientProviderError
 from chimera_ray.llm import LostAttempt, Reply, Request
@@ -40,6 +41,8 @@ def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
         TransientProviderError: the body is no chat completion: cut, garbled, a proxy's page.
         ChimeraError: as in `reply_from`.
     """
+    if is_event_stream(answer):
+        return _reply_of_stream(answer, config, request)
     try:
         body = json.loads(decoded(answer.body))
     except ValueError:
@@ -48,9 +51,18 @@ def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
         raise unusable(why, None, config, request) from None
     except RecursionError:
         raise unusable("the answer's JSON is too deep", None, config, request) from None
-    return reply_from(
-        body, answer.headers.get("x-request-id", ""), config, request, answer.headers
-    )
+    return reply_from(body, answer.headers.get("x-request-id", ""), config, request, answer.headers)
+
+
+def _reply_of_stream(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
+    """A stream of events that nobody asked for → the reply that its events come to."""
+    stream = body_of_stream(answer.body)
+    body = stream.body if stream.error is None else {**stream.body, **stream.error}
+    if not stream.is_whole and stream.error is None:
+        why = f"the stream was cut ({stream.trouble or 'it has no end'})"
+        raise unusable(why, body, config, request)
+    headers = answer.headers
+    return reply_from(body, headers.get("x-request-id", ""), config, request, headers)
 
 
 def reply_from(
