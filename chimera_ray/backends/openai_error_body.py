@@ -20,6 +20,8 @@ _MESSAGES = (
 _CODES = ("code", "type", "status", "error_type", "error_code", "reason", "status_code")
 _QUOTING = frozenset({"input", "flagged_input", "failed_generation", "messages", "prompt", "body"})
 """fields that hold what was sent or generated, so nothing is judged by them"""
+_WAITS = frozenset({"retryDelay", "retry_after"})
+"""fields that hold the seconds until it is worth another attempt"""
 _TITLE = re.compile(r"<(title|message|h1)[^>]*>(.{1,400}?)</\1>", re.IGNORECASE | re.DOTALL)
 
 
@@ -147,6 +149,8 @@ def _leaves(said: object, name: str = "", depth: int = 0) -> Iterator[str]:
         yield said[:400]
     elif isinstance(said, dict):
         for key, value in said.items():
+            if key in _WAITS and isinstance(value, str | int):
+                yield f"retry after {value}".removesuffix("s") + "s"
             yield from _leaves(value, key, depth + 1)
     elif isinstance(said, list):
         for value in said:

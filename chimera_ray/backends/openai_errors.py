@@ -31,7 +31,7 @@ from chimera_ray.model_config import OpenAIModel
 
 CODE_CHARS = 60
 _WAIT = re.compile(
-    r"(?:retry|try again|retrydelay)\W+(?:in|after)?\s*((?:\d+(?:\.\d+)?(?:ms|[smhd])){1,4})\b"
+    r"(?:retry|try again) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[smhd])){1,4})\b"
     r"|(?:retry|try again) (?:in|after) (\d{1,6})(?:\.\d+)? ?sec"
 )
 _SWITCHES = {

@@ -79,6 +79,8 @@ def reply_from(
         RefusalError: the prompt was blocked, and the body says so instead of holding a reply.
         ChimeraError: it is an error that came as a 200, judged by the code that it holds.
     """
+    if isinstance(body, list) and len(body) == 1:
+        (body,) = body
     error = _error_inside(body, headers or {}, config, request)
     if error is not None:
         raise error
