@@ -22,6 +22,8 @@ from chimera_ray.model_config import Retry
 
 MAX_LOST = 4
 """attempts of one call that were paid for and gave nothing: a further one would be no better"""
+FIRST_TURN_S = 0.25
+"""a limiter has so long to answer a call's first attempt, however short its deadline is"""
 _RANDOM = Random()
 _E = TypeVar("_E", bound=ChimeraError)
 
@@ -66,38 +68,39 @@ async def persist(
     """
     began, num_attempts = time.monotonic(), 0
     lost: list[LostAttempt] = []
-    while True:
-        try:
+    last: ChimeraError | None = None
+    try:
+        while True:
             halt.check()
-            await _enter(gate, estimated, began + retry.deadline_s)
-        except ChimeraError as exc:
-            raise with_lost(exc, lost, num_attempts) from None
-        num_attempts += 1
-        used, is_limited, pause_s = 0, False, 0.0
-        try:
-            reply = await attempt()
-            used = reply.usage.input_tokens + reply.usage.output_tokens
-            return replace(reply, attempts=num_attempts, lost=tuple(lost))
-        except ChimeraError as exc:
-            lost.extend(numbered(exc, num_attempts))
-            if not isinstance(exc, TransientProviderError):
-                raise with_lost(exc, lost, num_attempts) from None
-            is_limited, pause_s = exc.is_limited, exc.retry_after_s or 0.0
-            trouble = exc
-        finally:
-            gate.leave(estimated, used, is_limited=is_limited, pause_s=pause_s, learnt=told())
-        wait_s = _wait_s(retry, num_attempts, trouble.retry_after_s)
-        passed_s = time.monotonic() - began
-        if len(lost) >= MAX_LOST or passed_s + wait_s > retry.deadline_s:
-            is_late = len(lost) < MAX_LOST
-            given_up = _given_up(trouble, num_attempts, passed_s, wait_s if is_late else None)
-            raise with_lost(given_up, lost, num_attempts)
-        slot = SLOT.get()
-        try:
+            left_s = began + retry.deadline_s - time.monotonic()
+            if not await _has_turn(gate, estimated, left_s, is_first=last is None):
+                raise _given_up("the endpoint's limits left no turn", num_attempts, began, last)
+            num_attempts += 1
+            used, is_limited, pause_s = 0, False, 0.0
+            try:
+                reply = await attempt()
+                used = reply.usage.input_tokens + reply.usage.output_tokens
+                return replace(reply, attempts=num_attempts, lost=tuple(lost))
+            except ChimeraError as exc:
+                lost.extend(numbered(exc, num_attempts))
+                if not isinstance(exc, TransientProviderError):
+                    raise
+                is_limited, pause_s = exc.is_limited, exc.retry_after_s or 0.0
+                last, wait_s = exc, _wait_s(retry, num_attempts, exc.retry_after_s)
+            finally:
+                gate.leave(estimated, used, is_limited=is_limited, pause_s=pause_s, learnt=told())
+            if len(lost) >= MAX_LOST:
+                why = f"{len(lost)} of them may have been paid for and gave nothing"
+                raise _given_up(why, num_attempts, began, last)
+            if time.monotonic() - began + wait_s > retry.deadline_s:
+                why = f"the next one, in {wait_s:.0f} s, would be past the deadline"
+                raise _given_up(why, num_attempts, began, last)
+            slot = SLOT.get()
             async with nullcontext() if slot is None else slot.lend():
                 await halt.sleep(wait_s)
-        except ChimeraError as exc:
-            raise with_lost(exc, lost, num_attempts) from None
+    except ChimeraError as exc:
+        with_lost(exc, lost, num_attempts)
+        raise
 
 
 def numbered(error: ChimeraError, num_attempts: int) -> Iterable[LostAttempt]:
@@ -107,27 +110,22 @@ def numbered(error: ChimeraError, num_attempts: int) -> Iterable[LostAttempt]:
 
 
 def with_lost(error: _E, lost: Iterable[LostAttempt], num_attempts: int) -> _E:
-    """A call's last error → the same, with what has to be paid of all of its attempts."""
+    """The error that a call ended with → the same, with what has to be paid of its attempts."""
     error.lost, error.attempts = tuple(lost), max(num_attempts, 1)
     return error
 
 
-async def _enter(gate: Gate, estimated: int, until: float) -> None:
-    """Waits for a turn at the endpoint.
-
-    Raises:
-        TransientProviderError: there was none before the deadline.
-    """
-    left_s = until - time.monotonic()
+async def _has_turn(gate: Gate, estimated: int, left_s: float, *, is_first: bool) -> bool:
+    """Waits for a turn at the endpoint → whether there was one before the deadline."""
+    left_s = max(left_s, FIRST_TURN_S) if is_first else left_s
+    if left_s <= 0:
+        return False
     try:
-        if left_s <= 0:
-            raise TimeoutError
         async with asyncio.timeout(left_s):
             await gate.enter(estimated)
     except TimeoutError:
-        raise TransientProviderError(
-            "the endpoint's limits left no turn for another attempt before the deadline"
-        ) from None
+        return False
+    return True
 
 
 def _wait_s(retry: Retry, num_attempts: int, asked_s: float | None) -> float:
@@ -139,12 +137,7 @@ def _wait_s(retry: Retry, num_attempts: int, asked_s: float | None) -> float:
 
 
 def _given_up(
-    trouble: TransientProviderError, num_attempts: int, passed_s: float, wait_s: float | None
+    why: str, num_attempts: int, began: float, last: ChimeraError | None
 ) -> ProviderError:
-    """The last trouble → that it was the last; without a wait: since too much was paid for it."""
-    tried = f"no reply in {num_attempts} attempts and {passed_s:.0f} s"
-    if wait_s is None:
-        why = f"{MAX_LOST} of them may have been paid for and gave nothing"
-    else:
-        why = f"the next one, in {wait_s:.0f} s, would be past the deadline"
-    return TransientProviderError(f"{tried}, and {why}; the last: {trouble}")
+    tried = f"no reply in {num_attempts} attempts and {time.monotonic() - began:.0f} s, and {why}"
+    return TransientProviderError(tried if last is None else f"{tried}; the last: {last}")

@@ -14,6 +14,7 @@ from chimera_ray.backends.openai_verdicts import (
     LASTING,
     LIMITED_STATUSES,
     Verdict,
+    names_format,
     refused_field,
     verdict_of,
 )
@@ -107,14 +108,12 @@ def transport_error(exc: Exception, config: OpenAIModel) -> ChimeraError:
 def is_format_refused(answer: Answer, request: Request, structured: str) -> bool:
     """Whether the way in which fields were asked for may be why an answer is a 400 or 422.
 
-    It may, whatever the answer says, unless that tells another reason.
+    It may, whatever the answer says, unless that tells another reason and does not name the way.
     """
     if answer.status not in (400, 422) or request.schema is None or structured == "none":
         return False
     said = error_body(answer.body)
-    verdict = verdict_of(answer.status, said, request)
-    field = refused_field(answer.status, said, request)
-    return verdict == "other" or (verdict == "field" and field == "response_format")
+    return names_format(said) or verdict_of(answer.status, said, request) == "other"
 
 
 def kind_of(exc: BaseException) -> str:

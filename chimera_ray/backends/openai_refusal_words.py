@@ -101,6 +101,13 @@ TOO_LONG = _any_of(
     r"too many (?:input )?tokens in",
     r"too[ _](?:long|large)",
 )
+FORMAT = _any_of(
+    r"response[ _]?format",
+    r"json[ _]?(?:schema|object|mode|output)",
+    r"structured[ _]?output",
+    r"guided",
+    r"grammar",
+)
 NEVER_FITS = _any_of(
     r"request too large",
     r"must be reduced",

@@ -90,6 +90,11 @@ def refused_field(
     return min(named, key=lambda field: named[field], default=None)
 
 
+def names_format(said: ErrorBody) -> bool:
+    """Whether an error speaks of the way in which fields are asked for."""
+    return words.FORMAT.search(said.marks) is not None
+
+
 def _lasting(status: int, marks: str) -> Verdict | None:
     """What holds for every call, if the refusal is of that kind."""
     if status < 500 and words.SPENT_CODES.search(marks):

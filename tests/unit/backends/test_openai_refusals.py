@@ -504,6 +504,7 @@ FORMATS = {
     "llama_cpp": (400, {"error": {"message": "failed to parse grammar"}}, True),
     "silent": (400, b"", True),
     "groq_generation": (400, {"error": {"code": "json_validate_failed", "message": "No."}}, True),
+    "schema": (400, {"error": {"message": "Invalid json_schema: context=('size')"}}, True),
     "another_field": (400, {"error": {"message": "Unknown parameter: seed"}}, False),
     "key": (400, {"error": {"message": "API key not valid."}}, False),
     "prompt": (400, {"error": {"code": "content_filter"}}, False),
