@@ -33,6 +33,8 @@ from chimera_ray.schemas import digest
 class OpenAI:
     """A model behind an endpoint; made and used inside one event loop."""
 
+    trouble = ""
+
     def __init__(self, config: OpenAIModel, gate: Gate, halt: Halt, max_connections: int) -> None:
         """A configuration → the model; nothing is opened yet.
 
