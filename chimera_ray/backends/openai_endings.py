@@ -13,7 +13,7 @@ NAMED_CHARS = 40
 _STOP = (
     *("stop", "eos", "eos_token", "end_turn", "end_of_turn", "end_of_text", "eot", "stop_sequence"),
     *("stop_str", "stop_token", "stop_word", "complete", "completed", "finish", "finished", "done"),
-    *("end", "normal", "success"),
+    *("end", "endturn", "eot_id", "im_end", "endoftext", "normal", "success"),
 )
 _LENGTH = (
     *("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens"),
@@ -38,6 +38,7 @@ _MEANINGS: dict[str, FinishReason] = {
     **dict.fromkeys(_PASSING, "abort"),
     "repetition": "repetition",
 }
+_BRACKETS = {"{": "}", "[": "]"}
 _LOG = logging.getLogger(__name__)
 
 
@@ -62,10 +63,13 @@ def shown_ending(
         output_tokens: as the server counts them.
 
     Shapes:
-        length, if the limit is used up; abort, if there is no final part; else stop.
+        length, if the limit is used up; abort, if there is no final part, or JSON that was asked
+        for and is cut; else stop.
     """
     limit = limit if request.max_tokens is None else request.max_tokens
-    meant: FinishReason = "stop" if text.strip() else "abort"
+    bare = text.strip()
+    is_cut = request.schema is not None and _BRACKETS.get(bare[:1], bare[-1:]) != bare[-1:]
+    meant: FinishReason = "stop" if bare and not is_cut else "abort"
     if limit is not None and output_tokens >= limit:
         meant = "length"
     _name_once(_word(said)[:NAMED_CHARS] or "none", meant)
@@ -81,7 +85,7 @@ def _word(said: object) -> str:
     if not isinstance(said, str) or len(said) > 100:
         return ""
     word = said.partition(":")[0].rpartition(".")[2].strip().lower()
-    word = word.replace("-", "_").replace(" ", "_")
+    word = word.strip("<|>").replace("-", "_").replace(" ", "_")
     return "" if word in ("null", "none", "unknown", "finish_reason_unspecified") else word
 
 

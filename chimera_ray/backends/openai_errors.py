@@ -14,6 +14,7 @@ from chimera_ray.backends.openai_verdicts import (
     LASTING,
     LIMITED_STATUSES,
     Verdict,
+    is_value_refused,
     names_format,
     refused_field,
     verdict_of,
@@ -150,6 +151,8 @@ def _lasting(
         return f"does not let {key} do this ({label}): check what the key may use"
     if verdict == "field":
         field = refused_field(status, said, Request((), None, 0), config.extra_body) or ""
+        if is_value_refused(said):
+            return f"does not take the value of {field}: {_switch(field, config)}, or change it"
         return f"does not take the field {field}: {_switch(field, config)}"
     if status == 402:
         return f"asks to be paid first ({label}): top up the account"

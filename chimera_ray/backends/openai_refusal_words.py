@@ -15,7 +15,6 @@ SPENT_CODES = _any_of(
     r"billing_(?:hard_limit_reached|not_active)",
     r"exceeded_current_quota_error",
     r"blocked_api_access",
-    r"credit_limit",
     r"arrearage",
     r"account_?overdue",
 )
@@ -25,7 +24,9 @@ SPENT = _any_of(
     r"used all available credits",
     r"spend(?:ing)? limit",
     r"out of credits",
-    r"(?:no|n't have any) credits",
+    r"(?:n't have any|no) credits? (?:yet|left|remain|available)",
+    r"budget has been exceeded",
+    r"exceeded (?:the |your |its )?budget",
     r"more credits",
     r"余额不足",
     r"欠费",
@@ -54,7 +55,8 @@ MODEL = _any_of(
     r"model not (?:exist|found)",
     r"invalid model(?: name|:| id)",
     r"not a valid model",
-    r"\bmodel\b.{0,80} (?:does not exist|not found)",
+    r"\bmodel\b.{0,80} (?:does not exist|not found|decommissioned)",
+    r"模型不存在",
 )
 PROMPT_CODES = _any_of(
     r"content_?filter",
@@ -66,6 +68,7 @@ PROMPT_CODES = _any_of(
     r"prohibited_content",
     r"safety_check_type",
     r"sensitive_?content",
+    r"new_sensitive",
     r"guardrail_intervened",
     r"input_flagged",
     r"cyber_policy",
@@ -76,6 +79,7 @@ PROMPT = _any_of(
     r"content management policy",
     r"safety system",
     r"violat(?:es?|ing|ion of)\b.{0,40}(?:guideline|polic)",
+    r"guardrail.{0,40}(?:fail|block|violat)",
     r"inappropriate content",
     r"content exists risk",
     r"considered high risk",
@@ -96,9 +100,14 @@ TOO_LONG = _any_of(
     r"maximum.{0,20}(?:context|length|number of tokens)",
     r"(?:prompt|input|sequence|token count).{0,60}exceeds?\b.{0,40}(?:limit|max|allowed|length)",
     r"must have less than \d+ tokens",
+    r"tokens`? must be <",
+    r"exceed(?:s|ed)? .{0,20}token limit",
+    r"range of input length",
+    r"cannot exceed \d+",
+    r"超长",
     r"reduce (?:the length|your (?:message|prompt|input))",
     r"longer than the (?:model|maximum)",
-    r"too many (?:input )?tokens in",
+    r"too many (?:input )?tokens",
     r"too[ _](?:long|large)",
 )
 FORMAT = _any_of(
@@ -127,4 +136,18 @@ UNKNOWN_FIELD = _any_of(
     r"unavailable",
     r"deprecated",
     r"cannot both be",
+)
+SURELY_UNKNOWN_FIELD = _any_of(
+    r"(?:unsupported|unknown|unrecognized) (?:parameter|param|field|argument)",
+    r"unexpected keyword",
+    r"does not support param",
+)
+"""so that it counts with a status that usually passes"""
+WRONG_VALUE = _any_of(
+    r"must be (?:one of|at most|at least|between|in |less|greater|equal|<|>)",
+    r"only .{1,20} (?:is|are) (?:allowed|supported)",
+    r"invalid (?:value|temperature|top_|min_|presence|reasoning)",
+    r"out of range",
+    r"valid range",
+    r"should be",
 )

@@ -50,8 +50,9 @@ def usage_of(said: object, request: Request, text: str, reasoning: str) -> tuple
     if given is None or taken is None:
         given = guess.input_tokens if given is None else given
         taken = max(guess.output_tokens, total - given) if taken is None else taken
-        cached, thought = _cached(fields), _thought(fields) or guess.reasoning_tokens
-        return Usage(given, min(cached, given), taken, min(thought, taken)), True
+        thought = _thought(fields) or guess.reasoning_tokens
+        taken = max(taken, thought)
+        return Usage(given, min(_cached(fields), given), taken, thought), True
     return _held_together(fields, Usage(given, 0, taken), total, text, reasoning)
 
 
@@ -68,20 +69,32 @@ def _held_together(
     """Counts of input and output → the usage, with what the total and the text say besides."""
     given, _, taken, _ = usage
     cached, thought = _cached(fields), _thought(fields)
-    beside = sum(_first(fields, (name,)) or 0 for name in _BESIDE_INPUT)
-    is_beside = bool(beside) and _first(fields, ("prompt_tokens",)) is None
     hidden = total - given - taken if total else 0
-    if beside and (hidden == beside or (is_beside and (not total or hidden > beside))):
-        given, hidden = given + beside, max(hidden - beside, 0)
+    beside = _beside(fields, given, hidden if total else None)
     is_estimated = hidden < 0
+    given, hidden = given + beside, hidden - (beside if total else 0)
+    if cached > given:  # so it is no part of it
+        given, is_estimated = given + cached, True
     if hidden > 0:
         taken, thought = taken + hidden, max(thought, hidden)
-    if thought > taken:  # so it is counted beside the output, which is at least the text
-        taken, is_estimated = max(taken, thought + estimated_tokens(len(text))), True
+    if thought > taken:  # so it is counted beside the output
+        taken, is_estimated = taken + thought, True
     num_chars = len(text) + len(reasoning)
     if num_chars >= MIN_DENSE_CHARS and num_chars > MAX_CHARS_PER_TOKEN * taken:
         taken, is_estimated = estimated_tokens(len(text)) + estimated_tokens(len(reasoning)), True
     return Usage(given, min(cached, given), taken, min(thought, taken)), is_estimated
+
+
+def _beside(fields: Mapping[str, Any], given: int, hidden: int | None) -> int:
+    """Counts, and what a total has beyond them → tokens of input that the input's count lacks."""
+    cache = sum(_first(fields, (name,)) or 0 for name in _BESIDE_INPUT)
+    cached = _cached(fields)
+    is_anthropic = bool(cache) and _first(fields, ("prompt_tokens",)) is None
+    if hidden is None:
+        return cache if is_anthropic else 0
+    if cache and (hidden == cache or (is_anthropic and hidden > cache)):
+        return cache
+    return cached if cached > given and hidden >= cached else 0
 
 
 def _fields(said: object) -> Mapping[str, Any]:

@@ -28,6 +28,8 @@ LASTING: frozenset[Verdict] = frozenset({"key", "account", "model", "every_call"
 """they hold for every call"""
 PASSING_STATUSES = frozenset({408, 409, 420, 423, 424, 425, 429, 498, 499})
 """besides those from 500 on"""
+COHERES_REFUSAL = 498
+"""Cohere's for a prompt that is not wanted, Groq's for too little capacity"""
 LIMITED_STATUSES = frozenset({420, 429, 498})
 _FATAL: dict[int, Verdict] = {
     401: "key",
@@ -40,6 +42,9 @@ _FIELDS = (
     *("response_format", "reasoning_effort", "max_completion_tokens", "max_tokens", "temperature"),
     *("top_p", "top_k", "min_p", "presence_penalty", "seed", "stream_options", "stream"),
 )
+_VALUES = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "reasoning_effort")
+"""fields whose value is the model file's, the same for every row"""
+_OF_THE_ROW = frozenset({"messages", "prompt", "input"})
 _CAMEL = re.compile(r"_(\w)")
 
 
@@ -61,7 +66,8 @@ def verdict_of(
     if lasting is not None and (status in _FATAL or not quotes_prompt(marks, request)):
         return lasting
     is_own = status < 500 and status not in PASSING_STATUSES
-    if is_own and (words.PROMPT_CODES.search(marks) or words.PROMPT.search(marks)):
+    is_judged = is_own or status == COHERES_REFUSAL
+    if is_judged and (words.PROMPT_CODES.search(marks) or words.PROMPT.search(marks)):
         return "prompt"
     if status == 403:
         return "key"
@@ -78,16 +84,24 @@ def refused_field(
     status: int, said: ErrorBody, request: Request, extra_fields: Iterable[str] = ()
 ) -> str | None:
     """An error → the field of the request that the server does not take; None if it is not that."""
-    if status not in (400, 422) or not words.UNKNOWN_FIELD.search(said.marks):
+    is_value = status in (400, 422) and words.WRONG_VALUE.search(said.marks) is not None
+    fields = _VALUES if is_value and not _is_unknown(status, said.marks) else _FIELDS
+    if not is_value and not _is_unknown(status, said.marks):
         return None
-    fields = (*_FIELDS, *extra_fields)
-    param = said.param.split(".")[0]
-    if param:
-        return param if param in fields else None
-    if quotes_prompt(said.marks, request):
+    fields = (*fields, *extra_fields)
+    parts = re.split(r"[.\[\]]", said.param)
+    if named_field := next((part for part in parts if part in fields), None):
+        return named_field
+    if not _OF_THE_ROW.isdisjoint(parts) or quotes_prompt(said.marks, request):
         return None
     named = {field: at for field in fields if (at := _place(field, said.marks)) >= 0}
     return min(named, key=lambda field: named[field], default=None)
+
+
+def is_value_refused(said: ErrorBody) -> bool:
+    """Whether a refused field is known, and refused for its value."""
+    is_unknown = words.UNKNOWN_FIELD.search(said.marks) is not None
+    return not is_unknown and words.WRONG_VALUE.search(said.marks) is not None
 
 
 def names_format(said: ErrorBody) -> bool:
@@ -95,15 +109,19 @@ def names_format(said: ErrorBody) -> bool:
     return words.FORMAT.search(said.marks) is not None
 
 
+def _is_unknown(status: int, marks: str) -> bool:
+    if status in (400, 422):
+        return words.UNKNOWN_FIELD.search(marks) is not None
+    return status in (500, 501) and words.SURELY_UNKNOWN_FIELD.search(marks) is not None
+
+
 def _lasting(status: int, marks: str) -> Verdict | None:
     """What holds for every call, if the refusal is of that kind."""
-    if status < 500 and words.SPENT_CODES.search(marks):
+    if words.SPENT_CODES.search(marks) or (status != 401 and words.SPENT.search(marks)):
         return "account"
     if status in _FATAL:
         return _FATAL[status]
     is_client = status < 500 and status not in PASSING_STATUSES
-    if (is_client or status == 429) and words.SPENT.search(marks):
-        return "account"
     if is_client and (words.KEY.search(marks) or words.BARRED.search(marks)):
         return "key"
     return "model" if is_client and words.MODEL.search(marks) else None

@@ -1,5 +1,6 @@
 """A model's raw output → its reasoning and its final part."""
 
+import json
 import re
 
 _OTHER_TAGS = (
@@ -23,6 +24,11 @@ _HEADER = re.compile(
 _ENDS = re.compile(r"<\|(?:end|return|call)\|>\s*$")
 _BARE_START, _BARE_FINAL = "analysis", "assistantfinal"
 """Harmony's, from a server that drops the special tokens"""
+_WRAPS = (
+    ("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
+    ("<|begin_of_solution|>", "<|end_of_solution|>"),
+)
+"""around a final part"""
 
 
 def split_reasoning(text: str) -> tuple[str | None, str]:
@@ -31,9 +37,12 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
     The last one, because reasoning may quote the tag, and a final part that lost its beginning
     still ends with its answer, while a final part that holds reasoning may show another answer.
     The opening tag may be missing: some chat templates open the reasoning themselves. Without a
-    closing tag all is final part, or, after an opening tag, all is reasoning that was cut.
+    closing tag all is final part, or, after an opening tag, all is reasoning that was cut. In JSON
+    a tag is a word.
     """
     start = text.lstrip()
+    if start.startswith(("{", "[")) and "</think>" in text and _is_json(start):
+        return None, text
     for opening, closing in _OTHER_TAGS:
         if start.startswith(opening):
             return _cut(start.removeprefix(opening), closing)
@@ -74,7 +83,17 @@ def _split_channels(start: str) -> tuple[str | None, str] | None:
     return "\n\n".join(filter(None, thoughts)) or None, final
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _cut(text: str, closing: str) -> tuple[str, str]:
     """Text after an opening tag → reasoning and final part; unclosed, it is all reasoning."""
     reasoning, tag, final = text.rpartition(closing)
+    for before, after in _WRAPS:
+        final = final.strip().removeprefix(before).removesuffix(after)
     return (reasoning.strip(), final.strip()) if tag else (text.strip(), "")

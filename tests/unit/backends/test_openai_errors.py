@@ -230,7 +230,8 @@ FIELDS: dict[str, tuple[dict[str, Any], str | None]] = {
         "chat_template_kwargs",
     ),
     "not_ours": (_said("Unsupported parameter", param="messages"), None),
-    "wrong_value": (_said("temperature must be at most 2", param="temperature"), None),
+    "wrong_value_of_the_row": (_said("messages must be at most 2", param="messages"), None),
+    "unexpected_in_the_row": (_said("Unexpected seed", param="messages[0].content"), None),
     "nothing": (_said("Unsupported."), None),
 }
 

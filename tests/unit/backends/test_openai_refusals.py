@@ -146,6 +146,8 @@ SPENT: dict[str, tuple[int, Any]] = {
     "xai_new": (403, {"error": "Your newly created team doesn't have any credits yet."}),
     "groq": (400, {"error": {"code": "blocked_api_access", "message": "spend limit reached"}}),
     "alibaba": (400, {"code": "Arrearage", "message": "Access denied."}),
+    "minimax": (500, {"error": {"message": "insufficient balance (1008)"}}),
+    "litellm": (400, {"error": {"message": "Budget has been exceeded! Current cost: 26.0"}}),
     "zhipu": (429, {"error": {"code": "1113", "message": "您的账户余额不足"}}),
 }
 
@@ -226,6 +228,9 @@ UNWANTED: dict[str, tuple[int, Any, str]] = {
         {"error": {"message": "Output blocked by content filtering policy"}},
         "block",
     ),
+    "cohere": (498, {"message": "blocked because it may violate our Usage Guidelines"}, "violate"),
+    "portkey": (446, {"error": {"message": "The guardrail checks failed."}}, "guardrail"),
+    "minimax": (422, {"error": {"message": "input new_sensitive (1026)"}}, "new_sensitive"),
     "gemini": (400, [{"error": {"message": "Prompt was blocked: PROHIBITED_CONTENT"}}], "blocked"),
     "plain": (403, b"Your request was blocked by our content moderation.", "content moderation"),
     "nested": (
@@ -302,6 +307,9 @@ TOO_LONG: dict[str, tuple[int, Any]] = {
         429,
         {"error": {"message": "Rate limit reached on TPM: Limit 10,000, Requested 20,000."}},
     ),
+    "moonshot": (400, {"error": {"message": "Your request exceeded model token limit: 131072"}}),
+    "dashscope": (400, {"error": {"message": "Range of input length should be [1, 98304]"}}),
+    "cohere": (400, {"message": "too many tokens: the prompt cannot exceed 128000"}),
     "nginx": (413, b"<html><head><title>413 Request Entity Too Large</title></head></html>"),
 }
 
@@ -338,6 +346,17 @@ PASSING: dict[str, tuple[int, Any, float | None]] = {
         ],
         37,
     ),
+    "together": (
+        429,
+        {
+            "error": {
+                "type": "credit_limit",
+                "message": "Request was rejected: request rate limiting",
+            }
+        },
+        None,
+    ),
+    "bedrock": (429, {"message": "Too many tokens, please wait before trying again."}, None),
     "groq_capacity": (498, {"error": {"message": "Flex tier capacity exceeded"}}, None),
     "overloaded": (529, {"error": {"type": "overloaded_error", "message": "Overloaded"}}, None),
     "cloudflare": (524, b"<html><title>host | 524: A timeout occurred</title></html>", None),
@@ -433,6 +452,26 @@ FIELDS: dict[str, tuple[int, Any, str]] = {
         400,
         {"error": {"message": "'temperature' does not support 0.6 with this model."}},
         "temperature: set sampling.temperature: null",
+    ),
+    "wrong_value": (
+        400,
+        {"error": {"message": "invalid temperature: only 1 is allowed for this model"}},
+        "value of temperature: set sampling.temperature: null, or change it",
+    ),
+    "wrong_choice": (
+        400,
+        {"error": {"message": "`reasoning_effort` must be one of `none` or `default`"}},
+        "value of reasoning_effort: set sampling.reasoning_effort: null",
+    ),
+    "cerebras": (
+        400,
+        {"message": "body.seed: property 'body.seed' is unsupported", "param": "validation_error"},
+        "seed: set sends_seed: false",
+    ),
+    "litellm_500": (
+        500,
+        {"error": {"message": "ollama does not support parameters: {'seed': 1}, for model=m"}},
+        "seed: set sends_seed: false",
     ),
     "format": (
         400,

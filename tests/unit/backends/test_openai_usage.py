@@ -69,8 +69,12 @@ def test_usage_that_lacks_a_count_is_estimated_and_says_so(said: object, usage: 
 CONTRADICTIONS: dict[str, tuple[object, Usage]] = {
     "total_below_its_parts": (_of(32, 90, 100), Usage(32, 0, 90)),
     # Counted beside the output, whatever the total says: at least what is seen and thought.
-    "thought_beyond_output": (_of(32, 90, 122, **_thought(2_809)), Usage(32, 0, 2_859, 2_809)),
-    "thought_beyond_output_without_total": (_of(32, 9, **_thought(99)), Usage(32, 0, 149, 99)),
+    "thought_beyond_output": (_of(32, 90, 122, **_thought(2_809)), Usage(32, 0, 2_899, 2_809)),
+    "thought_beyond_output_without_total": (_of(32, 9, **_thought(99)), Usage(32, 0, 108, 99)),
+    "cached_beyond_input": (
+        _of(32, 90, prompt_tokens_details={"cached_tokens": 99}),
+        Usage(131, 99, 90),
+    ),
     "one_token_for_it_all": (_of(32, 1, 33), Usage(32, 0, 75)),
 }
 
@@ -143,9 +147,9 @@ EXACT: dict[str, tuple[object, Usage]] = {
         {"inputTokens": 32, "outputTokens": 90, "totalTokens": 122},
         Usage(32, 0, 90),
     ),
-    "cached_beyond_input": (
-        _of(32, 90, prompt_tokens_details={"cached_tokens": 99}),
-        Usage(32, 32, 90),
+    "cached_beyond_input_in_the_total": (
+        _of(32, 90, 221, prompt_tokens_details={"cached_tokens": 99}),
+        Usage(131, 99, 90),
     ),
 }
 
