@@ -27,6 +27,14 @@ class CallLog:
         usable = [call for call in same if call.status == "ok"]
         return usable[nth] if nth < len(usable) else None
 
+    def withdraw(self, role: str, prompt_id: str, why: str) -> None:
+        """A question → the last reply to it is used up, since it proved unusable later on."""
+        for place in range(len(self.calls) - 1, -1, -1):
+            call = self.calls[place]
+            if (call.role, call.prompt_id, call.status) == (role, prompt_id, "ok"):
+                self.calls[place] = call._replace(status="unparsable", error=why)
+                return
+
     def next_seed(self, role: str, prompt_id: str) -> int:
         """A question → the seed of its next call: by how many were made of it, in any try."""
         return self._seed(role, prompt_id, len(self._known(role, prompt_id)))

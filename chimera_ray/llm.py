@@ -202,13 +202,7 @@ def withdraw(bound: BoundModel, prompt: str, why: str) -> None:
 
     For what a reply's own text cannot tell, as where another reply contradicts it.
     """
-    prompt_id = prompt_id_of((Message("user", prompt),))
-    calls = bound.log.calls
-    for place in range(len(calls) - 1, -1, -1):
-        call = calls[place]
-        if (call.role, call.prompt_id, call.status) == (bound.role, prompt_id, "ok"):
-            calls[place] = call._replace(status="unparsable", error=why)
-            return
+    bound.log.withdraw(bound.role, prompt_id_of((Message("user", prompt),)), why)
 
 
 def whole(reply: Reply) -> Reply:

@@ -109,7 +109,7 @@ def _left_over(log: CallLog) -> list[Call]:
 
 
 def _name(call: Call) -> tuple[str, str, int, int]:
-    """A call → what names it within its work: attempts that were lost have records of their own."""
+    """What tells a call of a row from the others; attempts that were lost are calls too."""
     return call.role, call.prompt_id, call.seed, call.attempts
 
 
