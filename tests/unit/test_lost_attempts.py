@@ -1,4 +1,4 @@
-"""Attempts that were paid for and gave nothing: each a call of its own, once, in later tries too."""
+"""Attempts that were paid for and gave nothing: each a call of its own, and in later tries once."""
 
 import asyncio
 from collections.abc import Sequence
