@@ -27,6 +27,14 @@ class CallLog:
         usable = [call for call in same if call.status == "ok"]
         return usable[nth] if nth < len(usable) else None
 
+    def withdraw(self, role: str, prompt_id: str, why: str) -> None:
+        """A question → the last reply to it is used up, since it proved unusable later on."""
+        for place in range(len(self.calls) - 1, -1, -1):
+            call = self.calls[place]
+            if (call.role, call.prompt_id, call.status) == (role, prompt_id, "ok"):
+                self.calls[place] = call._replace(status="unparsable", error=why)
+                return
+
     def next_seed(self, role: str, prompt_id: str) -> int:
         """A question → the seed of its next call: by how many were made of it, in any try."""
         return self._seed(role, prompt_id, len(self._known(role, prompt_id)))
@@ -51,8 +59,13 @@ class CallLog:
         return pair
 
     def _known(self, role: str, prompt_id: str) -> dict[int, Call]:
-        both = (*self.earlier, *self.calls)
-        return {c.seed: c for c in both if (c.role, c.prompt_id) == (role, prompt_id)}
+        """A question → its calls by seed; of a call's attempts, the one that ended it."""
+        both = [
+            call
+            for call in (*self.earlier, *self.calls)
+            if (call.role, call.prompt_id) == (role, prompt_id)
+        ]
+        return {call.seed: call for call in sorted(both, key=lambda call: call.attempts)}
 
     def _seed(self, role: str, prompt_id: str, num_tries: int) -> int:
         return int(digest("seed", self.work_id, role, prompt_id, str(num_tries))[:8], 16) >> 1

@@ -29,6 +29,11 @@ from collections.abc import Sequence
 class ChimeraError(Exception):
     """Anything this package raises on purpose; its text is meant for the user."""
 
+    lost: Sequence[object] = ()
+    """of a call: its attempts that have to be paid for all the same (`llm.LostAttempt`)"""
+    attempts = 1
+    """of a call: the attempt that ended so"""
+
 
 class ConfigError(ChimeraError):
     """The input is wrong and nothing was started: exit code 2."""
@@ -87,8 +92,6 @@ class ProviderError(RowError):
     """The provider gave no usable reply, after every attempt that was worth making."""
 
     reason = "provider_error"
-    lost: Sequence[object] = ()
-    """attempts that have to be paid for all the same (`llm.LostAttempt`)"""
 
 
 class ContextError(ProviderError):

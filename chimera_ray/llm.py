@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from chimera_ray.call_log import CallLog
 from chimera_ray.errors import (
+    ChimeraError,
     ParseError,
     ProviderError,
     RefusalError,
@@ -201,13 +202,7 @@ def withdraw(bound: BoundModel, prompt: str, why: str) -> None:
 
     For what a reply's own text cannot tell, as where another reply contradicts it.
     """
-    prompt_id = prompt_id_of((Message("user", prompt),))
-    calls = bound.log.calls
-    for place in range(len(calls) - 1, -1, -1):
-        call = calls[place]
-        if (call.role, call.prompt_id, call.status) == (bound.role, prompt_id, "ok"):
-            calls[place] = call._replace(status="unparsable", error=why)
-            return
+    bound.log.withdraw(bound.role, prompt_id_of((Message("user", prompt),)), why)
 
 
 def whole(reply: Reply) -> Reply:
@@ -288,10 +283,12 @@ async def _call(
 ) -> T:
     """A request → its value; the call is in the log, whatever came of it."""
     began = time.perf_counter()
-    reply, error = Reply(""), ""
+    reply: Reply | None = None
+    error, lost = "", tuple[LostAttempt, ...]()
     status: CallStatus | None = "error"
     try:
         reply = _storable(await bound.model.complete(request))
+        lost = reply.lost
         if reply.finish_reason == "refusal":
             raise RefusalError(f"{bound.role} declined to answer: {reply.text[:80]!r}")
         value = parse(reply)
@@ -299,15 +296,43 @@ async def _call(
         return value
     except RowError as exc:
         status, error = _status_of(exc), str(exc)
+        if reply is None:
+            reply, lost = _ended_by(exc)
         raise
-    except (asyncio.CancelledError, StopError):
-        status = None  # never begun; or as after a kill: nobody knows what came of it
+    except StopError as exc:
+        status, lost = None, _lost_of(exc)  # of the call itself nothing came
+        raise
+    except asyncio.CancelledError:
+        status = None  # as after a kill: nobody knows what came of it
         raise
     finally:
+        for each in lost:  # a record of its own
+            call = _call_of(bound, prompt_id, request.seed, _reply_lost(each), 0.0)
+            bound.log.calls.append(call._replace(status="error", error=each.error))
         if status is not None:
-            call = _call_of(bound, prompt_id, request.seed, reply, time.perf_counter() - began)
+            passed_s = time.perf_counter() - began
+            call = _call_of(bound, prompt_id, request.seed, reply or Reply(""), passed_s)
             bound.log.calls.append(call._replace(status=status, error=error))
+        if lost or status is not None:
             bound.log.on_call()
+
+
+def _lost_of(exc: ChimeraError) -> tuple[LostAttempt, ...]:
+    return tuple(each for each in exc.lost if isinstance(each, LostAttempt))
+
+
+def _ended_by(exc: RowError) -> tuple[Reply, tuple[LostAttempt, ...]]:
+    """A call's error → the reply of its last attempt, as far as there is one, and those before."""
+    lost = _lost_of(exc)
+    if lost and lost[-1].attempt == exc.attempts:
+        return _reply_lost(lost[-1]), lost[:-1]
+    return Reply("", attempts=exc.attempts), lost
+
+
+def _reply_lost(lost: LostAttempt) -> Reply:
+    thought, is_guessed = lost.reasoning or None, lost.is_usage_estimated
+    reply = Reply(lost.text, "abort", thought, lost.usage, is_guessed, lost.request_id)
+    return _storable(replace(reply, attempts=lost.attempt))
 
 
 def _storable(reply: Reply) -> Reply:

@@ -32,11 +32,14 @@ from stub_faults import (
     rates_of,
     spoiled,
 )
+from stub_quirks import QUIRKS, UNUSABLE_QUIRKS, quirky
 from stub_replies import CREATED, Made, Teachers, limited, prompt_tokens
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 PLACE = ID.encode()
 NO_ANSWER = Answer(0, b"")
+QUIRK = "quirk:"
+"""before a quirk's name, where a fault's could stand"""
 
 
 class _Sent(web.StreamResponse):
@@ -73,6 +76,8 @@ class Stub:
         self._teachers = Teachers(behaviour)  # first: it may find its fields wrong
         self._behaviour = self._batches.behaviour = behaviour
         self._rates = rates_of(behaviour)
+        if behaviour.quirk and behaviour.quirk not in QUIRKS:
+            raise KeyError(behaviour.quirk)
         plain = {"banned": (), "rejects": (), "max_prompt_chars": None, "supports_schema": True}
         is_plain = all(getattr(behaviour, name) == value for name, value in plain.items())
         self._needs_json = behaviour.mode == "simulated" or not is_plain
@@ -115,7 +120,8 @@ class Stub:
                 tally.statuses[str(answer.status)] += 1
                 tally.errors.update([answer.code] if answer.code else [])
             response = await self._send(request, answer, reply_id, fault)
-            is_sent = answer.status == 200 and fault not in UNUSABLE and not _is_gone(request)
+            is_usable = fault not in UNUSABLE and fault.removeprefix(QUIRK) not in UNUSABLE_QUIRKS
+            is_sent = answer.status == 200 and is_usable and not _is_gone(request)
             return response
         finally:
             self._in_flight -= 1
@@ -129,6 +135,8 @@ class Stub:
     def _fault(self, key: str, nth: int) -> str:
         if self._script:
             return self._script.popleft().removeprefix("ok")
+        if self._behaviour.quirk:
+            return f"{QUIRK}{self._behaviour.quirk}"
         return draw(self._behaviour, self._rates, key, nth)
 
     async def _answer(self, body: bytes, key: str, fault: str) -> Answer:
@@ -164,6 +172,8 @@ class Stub:
             return Answer(200, self._teachers.fixed, usage=self._teachers.fixed_usage())
         if made.reply is None:
             return error(500, "The server had an error while processing your request. Sorry!")
+        if fault.startswith(QUIRK):
+            return quirky(fault.removeprefix(QUIRK), made.reply, made.usage)
         return spoiled(fault, made.reply, made.usage, self._behaviour)
 
     async def _granted(

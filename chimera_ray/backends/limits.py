@@ -4,22 +4,28 @@ An attempt holds its row's slot and a place at the endpoint; while a call waits 
 it holds neither. Knows no vendor: a backend raises `TransientProviderError` for what may pass.
 """
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
 from random import Random
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Learnt
-from chimera_ray.errors import ProviderError, TransientProviderError
-from chimera_ray.llm import Reply
+from chimera_ray.errors import ChimeraError, ProviderError, TransientProviderError
+from chimera_ray.llm import LostAttempt, Reply
 from chimera_ray.model_config import Retry
 
+MAX_LOST = 4
+"""attempts of one call that were paid for and gave nothing: a further one would be no better"""
+FIRST_TURN_S = 0.25
+"""a limiter has so long to answer a call's first attempt, however short its deadline is"""
 _RANDOM = Random()
+_E = TypeVar("_E", bound=ChimeraError)
 
 
 class Slot(Protocol):
@@ -61,26 +67,65 @@ async def persist(
         ChimeraError: what the attempt raised, if trying again is no use.
     """
     began, num_attempts = time.monotonic(), 0
-    while True:
-        halt.check()
-        await gate.enter(estimated)
-        num_attempts += 1
-        used, is_limited, pause_s = 0, False, 0.0
-        try:
-            reply = await attempt()
-            used = reply.usage.input_tokens + reply.usage.output_tokens
-            return replace(reply, attempts=num_attempts)
-        except TransientProviderError as exc:
-            is_limited, pause_s = exc.is_limited, exc.retry_after_s or 0.0
-            trouble = exc
-        finally:
-            gate.leave(estimated, used, is_limited=is_limited, pause_s=pause_s, learnt=told())
-        wait_s = _wait_s(retry, num_attempts, trouble.retry_after_s)
-        if time.monotonic() - began + wait_s > retry.deadline_s:
-            raise _given_up(trouble, num_attempts, time.monotonic() - began, wait_s)
-        slot = SLOT.get()
-        async with nullcontext() if slot is None else slot.lend():
-            await halt.sleep(wait_s)
+    lost: list[LostAttempt] = []
+    last: ChimeraError | None = None
+    try:
+        while True:
+            halt.check()
+            left_s = began + retry.deadline_s - time.monotonic()
+            if not await _has_turn(gate, estimated, left_s, is_first=last is None):
+                raise _given_up("the endpoint's limits left no turn", num_attempts, began, last)
+            num_attempts += 1
+            used, is_limited, pause_s = 0, False, 0.0
+            try:
+                reply = await attempt()
+                used = reply.usage.input_tokens + reply.usage.output_tokens
+                return replace(reply, attempts=num_attempts, lost=tuple(lost))
+            except ChimeraError as exc:
+                lost.extend(numbered(exc, num_attempts))
+                if not isinstance(exc, TransientProviderError):
+                    raise
+                is_limited, pause_s = exc.is_limited, exc.retry_after_s or 0.0
+                last, wait_s = exc, _wait_s(retry, num_attempts, exc.retry_after_s)
+            finally:
+                gate.leave(estimated, used, is_limited=is_limited, pause_s=pause_s, learnt=told())
+            if len(lost) >= MAX_LOST:
+                why = f"{len(lost)} of them may have been paid for and gave nothing"
+                raise _given_up(why, num_attempts, began, last)
+            if time.monotonic() - began + wait_s > retry.deadline_s:
+                why = f"the next one, in {wait_s:.0f} s, would be past the deadline"
+                raise _given_up(why, num_attempts, began, last)
+            slot = SLOT.get()
+            async with nullcontext() if slot is None else slot.lend():
+                await halt.sleep(wait_s)
+    except ChimeraError as exc:
+        with_lost(exc, lost, num_attempts)
+        raise
+
+
+def numbered(error: ChimeraError, num_attempts: int) -> Iterable[LostAttempt]:
+    """What an attempt raised → what has to be paid of it, by which attempt it was."""
+    lost = (each for each in error.lost if isinstance(each, LostAttempt))
+    return [each._replace(attempt=num_attempts) for each in lost]
+
+
+def with_lost(error: _E, lost: Iterable[LostAttempt], num_attempts: int) -> _E:
+    """The error that a call ended with → the same, with what has to be paid of its attempts."""
+    error.lost, error.attempts = tuple(lost), max(num_attempts, 1)
+    return error
+
+
+async def _has_turn(gate: Gate, estimated: int, left_s: float, *, is_first: bool) -> bool:
+    """Waits for a turn at the endpoint → whether there was one before the deadline."""
+    left_s = max(left_s, FIRST_TURN_S) if is_first else left_s
+    if left_s <= 0:
+        return False
+    try:
+        async with asyncio.timeout(left_s):
+            await gate.enter(estimated)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _wait_s(retry: Retry, num_attempts: int, asked_s: float | None) -> float:
@@ -92,9 +137,7 @@ def _wait_s(retry: Retry, num_attempts: int, asked_s: float | None) -> float:
 
 
 def _given_up(
-    trouble: TransientProviderError, num_attempts: int, passed_s: float, wait_s: float
+    why: str, num_attempts: int, began: float, last: ChimeraError | None
 ) -> ProviderError:
-    return TransientProviderError(
-        f"no reply in {num_attempts} attempts and {passed_s:.0f} s, and the next one, in "
-        f"{wait_s:.0f} s, would be past the deadline; the last: {trouble}"
-    )
+    tried = f"no reply in {num_attempts} attempts and {time.monotonic() - began:.0f} s, and {why}"
+    return TransientProviderError(tried if last is None else f"{tried}; the last: {last}")

@@ -13,16 +13,16 @@ from itertools import count
 from random import Random
 
 from chimera_ray.backends.halt import Halt
-from chimera_ray.backends.limits import SLOT
+from chimera_ray.backends.limits import MAX_LOST, SLOT, numbered, with_lost
 from chimera_ray.backends.openai import Bodies, call_key
-from chimera_ray.backends.openai_batch_answers import Answers, error_in, reply_in
+from chimera_ray.backends.openai_batch_answers import Answers, refusal_in, reply_in
 from chimera_ray.backends.openai_batch_gather import Gathering
 from chimera_ray.backends.openai_batch_handed import Handed
 from chimera_ray.backends.openai_batch_journal import Journal
 from chimera_ray.backends.openai_batch_placing import Item, Placing, copied
-from chimera_ray.backends.openai_errors import refused_field, translated
+from chimera_ray.backends.openai_errors import error_of, is_format_refused
 from chimera_ray.errors import ChimeraError, TransientProviderError
-from chimera_ray.llm import Reply, Request, Usage
+from chimera_ray.llm import LostAttempt, Reply, Request, Usage
 from chimera_ray.model_config import Batch, OpenAIModel
 
 MAX_WAIT_S = 3_600.0
@@ -114,16 +114,18 @@ class OpenAIBatch:
         call that expired there is to have a second one.
         """
         first_ended: float | None = None
+        lost: list[LostAttempt] = []
         for num in count(1):
             batch = await self._joined(item)
             async with batch.answers() as answers:
                 said, is_queue_full = self._said(item, answers), answers.is_queue_full
             if isinstance(said, Reply):
-                return replace(said, attempts=num)
-            if batch.is_adopted:  # an error of another time, and free: asked again
+                return replace(said, attempts=num, lost=tuple(lost))
+            lost.extend(numbered(said, num))
+            if batch.is_adopted:  # an error of another time: asked again
                 continue
-            if not isinstance(said, TransientProviderError):
-                raise said
+            if not isinstance(said, TransientProviderError) or len(lost) >= MAX_LOST:
+                raise with_lost(said, lost, num)
             wait_s = min(self._batch.poll_s * 2.0 ** min(num - 1, 30), MAX_WAIT_S)
             wait_s *= _RANDOM.uniform(0.5, 1.0)
             if is_queue_full and not self._placing.num_live:
@@ -131,7 +133,8 @@ class OpenAIBatch:
             if not is_queue_full or batch.num_calls == 1:
                 first_ended = first_ended or time.monotonic()
                 if time.monotonic() - first_ended + wait_s > self._config.retry.deadline_s:
-                    raise TransientProviderError(f"no reply in {num} batches; the last: {said}")
+                    error = TransientProviderError(f"no reply in {num} batches; the last: {said}")
+                    raise with_lost(error, lost, num)
             await self._halt.sleep(wait_s)
         raise AssertionError("the count has no end")
 
@@ -151,14 +154,14 @@ class OpenAIBatch:
         line = answers.line(item.key)
         if line is None:
             return answers.failure_of(item.key)
-        error = error_in(line)
-        if error is None:
+        refusal = refusal_in(line)
+        if refusal is None:
             try:
                 return reply_in(line, self._config, item.request)
-            except TransientProviderError as exc:
+            except ChimeraError as exc:
                 return exc
-        if refused_field(error) == "response_format" and item.structured != "none":
+        if is_format_refused(refusal, item.request, item.structured):
             if self._structured == item.structured:  # for all that come after it too
                 self._structured = "json_object" if item.structured == "json_schema" else "none"
             return TransientProviderError(f"{self.name}: the way of asking for fields is not known")
-        return translated(error, self._config, item.request)
+        return error_of(refusal, self._config, item.request)

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-import httpx2
-import openai
 from openai.types import Batch
 
-from chimera_ray.backends.openai_errors import translated
+from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_batch_errors import error_of_code
 from chimera_ray.backends.openai_replies import reply_from
 from chimera_ray.errors import ChimeraError, EndpointError, ProviderError, TransientProviderError
 from chimera_ray.llm import Reply, Request
@@ -24,7 +23,6 @@ _QUEUE_FULL = ("token_limit_exceeded",)
 """the batch was not begun: what waits at the provider is as much as it takes"""
 _NOT_FOUND = ("model_not_found", "invalid_model")
 _CODE = re.compile(r"[\w.\-]{1,60}")
-_NO_REQUEST = Request((), None, 0)
 
 
 class Answers:
@@ -101,14 +99,12 @@ def answers_of(batch: Batch | None, keys: Sequence[str], config: OpenAIModel) ->
     return Answers(_final(codes[0] if codes else "", config), {})
 
 
-def error_in(line: Line) -> openai.APIStatusError | None:
-    """A call's line → the error that the endpoint would have answered it with, if it is one."""
+def refusal_in(line: Line) -> Answer | None:
+    """A call's line → the answer that the endpoint would have refused it with, if it did."""
     status = _status(line)
     if status is None or status == 200:
         return None
-    body = line["response"].get("body")
-    said = body.get("error", body) if isinstance(body, dict) else None
-    return _status_error(status, said if isinstance(said, dict) else {})
+    return Answer(status, {}, json.dumps(line["response"].get("body")).encode())
 
 
 def reply_in(line: Line, config: OpenAIModel, request: Request) -> Reply:
@@ -145,16 +141,10 @@ def _status(line: Line) -> int | None:
 
 def _final(code: str, config: OpenAIModel) -> ChimeraError:
     """The code of a failed batch → what it means for its calls, or for the run."""
-    exc = _status_error(404 if code in _NOT_FOUND else 400, {"code": code})
-    error = translated(exc, config, _NO_REQUEST)
+    error = error_of_code(404 if code in _NOT_FOUND else 400, code, config)
     if isinstance(error, EndpointError):
         return error
     return ProviderError(f"{config.name}: the call's batch was refused [{code}]")
-
-
-def _status_error(status: int, said: Mapping[str, Any]) -> openai.APIStatusError:
-    request = httpx2.Request("POST", "https://batch/v1/chat/completions")
-    return openai.APIStatusError("", response=httpx2.Response(status, request=request), body=said)
 
 
 def _code(said: object) -> str:

@@ -14,11 +14,10 @@ import httpx2
 import openai
 from openai.types import Batch
 
+from chimera_ray.backends.openai_batch_errors import error_of_sdk
 from chimera_ray.backends.openai_batch_journal import Entry
-from chimera_ray.backends.openai_errors import translated
 from chimera_ray.backends.openai_http import key_of
 from chimera_ray.errors import ChimeraError, EndpointError, TransientProviderError
-from chimera_ray.llm import Request
 from chimera_ray.model_config import OpenAIModel
 
 T = TypeVar("T")
@@ -28,7 +27,6 @@ QUICK_S = 120.0
 """of silence, in a call that moves no file"""
 MAX_LISTED = 20_000
 CHUNK_BYTES = 1 << 20
-_NO_REQUEST = Request((), None, 0)
 _RANDOM = Random()
 
 
@@ -158,18 +156,15 @@ class BatchCalls:
         if not isinstance(exc, openai.OpenAIError):
             kind = type(exc).__name__
             return TransientProviderError(f"{self._config.name}: the connection failed ({kind})")
-        if not isinstance(exc, openai.APIStatusError):
-            return translated(exc, self._config, _NO_REQUEST)
-        self._is_reached = True
-        if exc.status_code in (404, 405):
+        is_answered = isinstance(exc, openai.APIStatusError)
+        self._is_reached = self._is_reached or is_answered
+        if isinstance(exc, openai.APIStatusError) and exc.status_code in (404, 405):
             where = f"{self._config.name} at {self._config.base_url or 'the provider'}"
             return EndpointError(
                 f"{where} answers HTTP {exc.status_code} for files or batches: if it has no batch "
                 "endpoint, set the model's batch to null"
             )
-        bare = {"code": exc.code, "type": exc.type}
-        wordless = openai.APIStatusError("", response=exc.response, body=bare)
-        return translated(wordless, self._config, _NO_REQUEST)
+        return error_of_sdk(exc, self._config)
 
     def _id(self, said: object) -> str:
         """A field that is to be an id → the same.

@@ -139,4 +139,6 @@ class Placing:
 
 def copied(exc: ChimeraError) -> ChimeraError:
     """An error that many rows raise → one for one row."""
-    return type(exc)(str(exc))
+    copy = type(exc)(str(exc))
+    copy.lost, copy.attempts = exc.lost, exc.attempts
+    return copy

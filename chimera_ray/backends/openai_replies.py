@@ -1,24 +1,37 @@
-"""The body of an answer → a reply, or the error that it turns out to be."""
+"""The body of a 200 → a reply, or the error that it turns out to be.
+
+What cannot be used may have been paid for all the same: its error carries a `LostAttempt` with what
+there is of text and tokens.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chimera_ray.backends.forecast import estimated_tokens
 from chimera_ray.backends.openai_answer import Answer
-from chimera_ray.errors import TransientProviderError
-from chimera_ray.llm import Reply, Request, Usage
+from chimera_ray.backends.openai_endings import meaning_of, shown_ending
+from chimera_ray.backends.openai_error_body import ErrorBody, decoded, error_in
+from chimera_ray.backends.openai_errors import judged
+from chimera_ray.backends.openai_message import plain_text, said_by
+from chimera_ray.backends.openai_quotes import shown
+from chimera_ray.backends.openai_stream import body_of_stream, is_event_stream
+from chimera_ray.backends.openai_usage import usage_of
+from chimera_ray.errors import ChimeraError, ProviderError, TransientProviderError
+from chimera_ray.llm import LostAttempt, Reply, Request
 from chimera_ray.model_config import OpenAIModel
-from chimera_ray.schemas import FinishReason
 
-MAX_TOKENS_SAID = 1 << 40
-_FINISH: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "refusal",
-    "repetition": "repetition",
+ID_CHARS = 200
+_STATUS_OF_CODE = {
+    **dict.fromkeys(("invalid_api_key", "authentication_error", "unauthenticated"), 401),
+    **dict.fromkeys(("insufficient_quota", "insufficient_balance", "billing_not_active"), 402),
+    **dict.fromkeys(("permission_denied", "permission_error", "forbidden"), 403),
+    **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error", "too_many_requests"), 429),
+    **dict.fromkeys(("resource_exhausted", "rate_limited", "engine_overloaded_error"), 429),
+    **dict.fromkeys(("server_error", "internal_error", "internal", "api_error"), 500),
+    **dict.fromkeys(("overloaded_error", "overloaded", "unavailable", "service_unavailable"), 503),
+    **dict.fromkeys(("timeout", "timeout_error", "deadline_exceeded"), 504),
 }
-"""anything else is an end that we do not know, and so no whole reply: abort"""
+"""what an error inside a 200 calls itself → the status that it would have come with"""
 
 
 def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
@@ -26,82 +39,178 @@ def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
 
     Raises:
         TransientProviderError: the body is no chat completion: cut, garbled, a proxy's page.
+        ChimeraError: as in `reply_from`.
     """
+    if is_event_stream(answer):
+        return _reply_of_stream(answer, config, request)
     try:
-        body = json.loads(answer.body.decode("utf-8", "replace"))
+        body = json.loads(decoded(answer.body))
     except ValueError:
-        kind = _storable(answer.headers.get("content-type", "nothing"))[:40]
-        raise TransientProviderError(
-            f"{config.name}: the answer is no JSON ({len(answer.body)} bytes that say to be {kind})"
-        ) from None
+        kind = shown(answer.headers.get("content-type", "nothing"), config, request, 40)
+        why = f"the answer is no JSON ({len(answer.body)} bytes that say to be {_storable(kind)})"
+        raise unusable(why, None, config, request) from None
     except RecursionError:
-        raise TransientProviderError(f"{config.name}: the answer's JSON is too deep") from None
-    return reply_from(body, answer.headers.get("x-request-id", ""), config, request)
+        raise unusable("the answer's JSON is too deep", None, config, request) from None
+    return reply_from(body, answer.headers.get("x-request-id", ""), config, request, answer.headers)
 
 
-def reply_from(body: object, request_id: str, config: OpenAIModel, request: Request) -> Reply:
+def _reply_of_stream(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
+    """A stream of events that nobody asked for → the reply that its events come to."""
+    stream = body_of_stream(answer.body)
+    body = stream.body if stream.error is None else {**stream.body, **stream.error}
+    if not stream.is_whole and stream.error is None:
+        why = f"the stream was cut ({stream.trouble or 'it has no end'})"
+        raise unusable(why, body, config, request)
+    headers = answer.headers
+    return reply_from(body, headers.get("x-request-id", ""), config, request, headers)
+
+
+def reply_from(
+    body: object,
+    request_id: str,
+    config: OpenAIModel,
+    request: Request,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
     """A chat completion as JSON → its reply.
 
     Raises:
-        TransientProviderError: it is none.
+        TransientProviderError: it is none, or broke off for a reason that may pass.
+        RefusalError: the prompt was blocked, and the body says so instead of holding a reply.
+        ChimeraError: it is an error that came as a 200, judged by the code that it holds.
     """
-    choices = body.get("choices") if isinstance(body, dict) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(body, dict) or not isinstance(choice, dict) or not isinstance(message, dict):
-        raise TransientProviderError(f"{config.name}: the answer holds no reply")
-    text, refusal = _text(message.get("content")), _text(message.get("refusal"))
-    reasoning = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
-    finish_reason = _FINISH.get(str(choice.get("finish_reason")), "abort")
+    if isinstance(body, list) and len(body) == 1:
+        (body,) = body
+    error = _error_inside(body, headers or {}, config, request)
+    if error is not None:
+        raise error
+    choice = _choice(body)
+    meant = meaning_of(_ending(choice))
+    message = _message(choice)
+    if message is None and meant not in ("length", "refusal"):
+        raise unusable("the answer holds no reply", body, config, request)
+    said = said_by(message or {}, request.schema is not None)
+    refusal = _refusal(message or {})
+    text = refusal or said.text
+    usage, is_estimated = usage_of(_usage(body, choice), request, text, said.reasoning)
     if refusal:
-        text, finish_reason = refusal, "refusal"
-    usage = _usage(body.get("usage"))
-    is_estimated = usage is None
-    if usage is None:
-        asked = sum(len(message.content) for message in request.messages)
-        thought = estimated_tokens(len(reasoning))
-        usage = Usage(estimated_tokens(asked), 0, estimated_tokens(len(text)) + thought, thought)
+        meant = "refusal"
+    if meant is None:
+        limit = config.sampling.max_tokens
+        meant = shown_ending(_ending(choice), request, limit, text, usage.output_tokens)
+    if meant == "abort":
+        word = shown(str(_ending(choice)), config, request, 40)
+        why = f"the reply broke off (finish reason: {word})"
+        raise unusable(why, body, config, request)
     return Reply(
         text=text,
-        finish_reason=finish_reason,
-        reasoning=reasoning or None,
+        finish_reason=meant,
+        reasoning=said.reasoning or None,
         usage=usage,
         is_usage_estimated=is_estimated,
-        request_id=_storable(request_id or _text(body.get("id")))[:200],
+        request_id=_id(request_id, body),
     )
 
 
-def _text(said: object) -> str:
-    """A message's field → its text; some servers give parts instead of one text."""
-    if isinstance(said, str):
-        return said
-    parts = said if isinstance(said, list) else []
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))
+def unusable(
+    why: str, body: object, config: OpenAIModel, request: Request
+) -> TransientProviderError:
+    """Why a 200 cannot be used, and as much of its body as came → an error worth a few attempts."""
+    error = TransientProviderError(f"{config.name}: {why}")
+    error.lost = (lost_in(body, str(error), request),)
+    return error
+
+
+def lost_in(body: object, why: str, request: Request) -> LostAttempt:
+    """The body of a reply, as far as it came → what there is to be paid and kept of it."""
+    choice = _choice(body)
+    said = said_by(_message(choice) or {}, is_json=False)
+    usage, is_estimated = usage_of(_usage(body, choice), request, said.text, said.reasoning)
+    return LostAttempt(0, why, said.text, said.reasoning, usage, is_estimated, _id("", body))
+
+
+def _error_inside(
+    body: object, headers: Mapping[str, str], config: OpenAIModel, request: Request
+) -> ChimeraError | None:
+    """A body → the error that came as a 200, if it is one."""
+    choice = _choice(body)
+    found = next(filter(None, _errors(body, choice)), None)
+    if found is None:
+        return None
+    said = error_in(found)
+    status = said.status or _STATUS_OF_CODE.get(said.code.lower())
+    label = f"an error inside HTTP 200, status {status}" if status else "an error inside HTTP 200"
+    error = judged(status or _guessed(said), said, label, headers, config, request)
+    is_vague = status is None and type(error) in (ProviderError, TransientProviderError)
+    lost = lost_in(body, str(error), request)
+    if is_vague and not getattr(error, "is_limited", False):
+        error = TransientProviderError(str(error))
+        error.lost = (lost,)
+    elif lost.text or lost.reasoning or not lost.is_usage_estimated:
+        error.lost = (lost,)
+    return error
+
+
+def _errors(body: object, choice: Mapping[str, Any]) -> Iterator[object]:
+    """A body → what in it says that something is wrong."""
+    fields = body if isinstance(body, dict) else {}
+    yield fields.get("error")
+    yield choice.get("error")
+    feedback = fields.get("prompt_feedback") or fields.get("promptFeedback")
+    if isinstance(feedback, dict) and any(key.lower().startswith("block") for key in feedback):
+        reason = str(feedback.get("blockReason") or feedback.get("block_reason") or "")
+        yield {"code": "prohibited_content", "status": 400, "message": f"prompt blocked: {reason}"}
+    if fields.get("choices") or not fields:
+        return
+    yield fields.get("errors")
+    if any(isinstance(fields.get(name), dict | str) for name in ("message", "msg", "detail")):
+        yield fields
+    yield fields.get("base_resp")
+
+
+def _guessed(said: ErrorBody) -> int:
+    """An error that names no status → the one that its words are likest to."""
+    return 429 if "rate limit" in said.marks or "too many requests" in said.marks else 400
+
+
+def _choice(body: object) -> Mapping[str, Any]:
+    """A body → the choice that was asked for; empty if there is none."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else {}
+
+
+def _message(choice: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A choice → its message, also where it is named as in a stream or in older servers."""
+    for name in ("message", "delta"):
+        if isinstance(choice.get(name), dict):
+            return choice[name]  # type: ignore[no-any-return]  # it is a dict
+    return {"content": choice["text"]} if isinstance(choice.get("text"), str) else None
+
+
+def _ending(choice: Mapping[str, Any]) -> object:
+    """A choice → how it says that it ended; what the router was told, if it says nothing itself."""
+    names = ("finish_reason", "finishReason", "stop_reason", "native_finish_reason")
+    return next((choice[name] for name in names if choice.get(name)), None)
+
+
+def _usage(body: object, choice: Mapping[str, Any]) -> object:
+    own = body.get("usage") if isinstance(body, dict) else None
+    return own or choice.get("usage")
+
+
+def _refusal(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    refused = [part.get("refusal") for part in parts if isinstance(part, dict)]
+    return plain_text(message.get("refusal")) or plain_text(refused)
+
+
+def _id(request_id: str, body: object) -> str:
+    own = body.get("id") if isinstance(body, dict) else None
+    return _storable(request_id or plain_text(own))[:ID_CHARS]
 
 
 def _storable(said: str) -> str:
     """A text → the same without halves of surrogate pairs, which no file can hold."""
     return said.encode("utf-8", "replace").decode()
-
-
-def _usage(said: object) -> Usage | None:
-    if not isinstance(said, dict):
-        return None
-    given = _count(said.get("prompt_tokens"))
-    taken = _count(said.get("completion_tokens"))
-    if given is None or taken is None:
-        return None
-    cached = _count(_detail(said, "prompt_tokens_details", "cached_tokens")) or 0
-    thought = _count(_detail(said, "completion_tokens_details", "reasoning_tokens")) or 0
-    return Usage(given, min(cached, given), taken, min(thought, taken))
-
-
-def _detail(said: Mapping[str, Any], group: str, name: str) -> object:
-    details = said.get(group)
-    return details.get(name) if isinstance(details, dict) else None
-
-
-def _count(said: object) -> int | None:
-    is_count = isinstance(said, int) and not isinstance(said, bool) and 0 <= said < MAX_TOKENS_SAID
-    return said if is_count and isinstance(said, int) else None

@@ -102,10 +102,15 @@ def outputs_of(rows: Sequence[Row]) -> tuple[Output, ...]:
 
 def _left_over(log: CallLog) -> list[Call]:
     """Earlier calls that were not used again: their cost goes on counting, their text stays put."""
-    used = {(call.role, call.prompt_id, call.seed) for call in log.calls if call.is_replayed}
-    unused = [c for c in log.earlier if (c.role, c.prompt_id, c.seed) not in used]
+    used = {_name(call) for call in log.calls if call.is_replayed}
+    unused = [call for call in log.earlier if _name(call) not in used]
     kept = [call._replace(is_replayed=True) for call in unused]
     return [call if call.status == "ok" else call._replace(text="", reasoning="") for call in kept]
+
+
+def _name(call: Call) -> tuple[str, str, int, int]:
+    """What tells a call of a row from the others; attempts that were lost are calls too."""
+    return call.role, call.prompt_id, call.seed, call.attempts
 
 
 def _check(

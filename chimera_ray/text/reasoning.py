@@ -1,14 +1,34 @@
 """A model's raw output → its reasoning and its final part."""
 
+import json
+import re
+
 _OTHER_TAGS = (
     ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
     ("[THINK]", "[/THINK]"),
     ("<seed:think>", "</seed:think>"),
     ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|channel>thought", "<channel|>"),
+    ("<unused94>thought", "<unused95>"),
 )
 """each counts only where the output begins with it, since it may be a word of the answer"""
-_CHANNEL, _FINAL_CHANNEL = "<|channel|>analysis<|message|>", "<|channel|>final<|message|>"
-_ENDS = ("<|return|>", "<|end|>")
+_HEADER = re.compile(
+    r"(?:<\|start\|>)?(?:assistant)?\s*<\|channel\|>\s*(\w+)[^<]{0,100}"
+    r"(?:<\|constrain\|>[^<]{0,100})?<\|message\|>"
+)
+"""of a channel of the Harmony format"""
+_ENDS = re.compile(r"<\|(?:end|return|call)\|>\s*$")
+_BARE_START, _BARE_FINAL = "analysis", "assistantfinal"
+"""Harmony's, from a server that drops the special tokens"""
+_WRAPS = (
+    ("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
+    ("<|begin_of_solution|>", "<|end_of_solution|>"),
+)
+"""around a final part"""
 
 
 def split_reasoning(text: str) -> tuple[str | None, str]:
@@ -17,17 +37,19 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
     The last one, because reasoning may quote the tag, and a final part that lost its beginning
     still ends with its answer, while a final part that holds reasoning may show another answer.
     The opening tag may be missing: some chat templates open the reasoning themselves. Without a
-    closing tag all is final part, or, after an opening tag, all is reasoning that was cut.
+    closing tag all is final part, or, after an opening tag, all is reasoning that was cut. In JSON
+    a tag is a word.
     """
     start = text.lstrip()
+    if start.startswith(("{", "[")) and "</think>" in text and _is_json(start):
+        return None, text
     for opening, closing in _OTHER_TAGS:
         if start.startswith(opening):
             return _cut(start.removeprefix(opening), closing)
-    if start.startswith(("<|start|>assistant" + _CHANNEL, _CHANNEL)):
-        reasoning, final = _cut(start.partition(_CHANNEL)[2], _FINAL_CHANNEL)
-        for end in _ENDS:
-            final = final.removesuffix(end).rstrip()
-        return reasoning.partition(_ENDS[1])[0].strip(), final
+    if "<|channel|>" in text and (found := _split_channels(start)) is not None:
+        return found
+    if start.startswith(_BARE_START) and _BARE_FINAL in start:
+        return _cut(start.removeprefix(_BARE_START), _BARE_FINAL)
     if "</think>" in text or start.startswith("<think>"):
         return _cut(start.removeprefix("<think>"), "</think>")
     return None, text
@@ -38,7 +60,40 @@ def is_blank(text: str) -> bool:
     return not any(char.isprintable() and not char.isspace() for char in text)
 
 
+def _split_channels(start: str) -> tuple[str | None, str] | None:
+    """Harmony's channels → what is not final and the last final one; None if there are none.
+
+    They count where the output begins with one, or ends with the final one: a template may have
+    opened the first. A final part whose channel never came is reasoning that was cut.
+    """
+    headers = [*_HEADER.finditer(start)]
+    finals = [header for header in headers if header[1] == "final"]
+    if not headers or (headers[0].start() and not finals):
+        return None
+    passages = [start[: headers[0].start()]]
+    ends = [header.start() for header in headers[1:]] + [len(start)]
+    final = ""
+    for header, end in zip(headers, ends, strict=True):
+        passage = _ENDS.sub("", start[header.end() : end])
+        if finals and header is finals[-1]:
+            final = passage.strip()
+        else:
+            passages.append(passage)
+    thoughts = [_ENDS.sub("", passage).strip() for passage in passages]
+    return "\n\n".join(filter(None, thoughts)) or None, final
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _cut(text: str, closing: str) -> tuple[str, str]:
     """Text after an opening tag → reasoning and final part; unclosed, it is all reasoning."""
     reasoning, tag, final = text.rpartition(closing)
+    for before, after in _WRAPS:
+        final = final.strip().removeprefix(before).removesuffix(after)
     return (reasoning.strip(), final.strip()) if tag else (text.strip(), "")

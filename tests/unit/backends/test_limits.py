@@ -12,7 +12,7 @@ from virtual_time import run_virtually
 from chimera_ray.backends.gate import Exchange, Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Grant, Learnt, Report
-from chimera_ray.backends.limits import SLOT, persist
+from chimera_ray.backends.limits import MAX_LOST, SLOT, persist
 from chimera_ray.errors import (
     BudgetError,
     ChimeraError,
@@ -23,11 +23,12 @@ from chimera_ray.errors import (
     StopError,
     TransientProviderError,
 )
-from chimera_ray.llm import Reply, Usage
+from chimera_ray.llm import LostAttempt, Reply, Usage
 from chimera_ray.model_config import Retry
 from chimera_ray.runners.slots import Slots
 
 RETRY = Retry(first_wait_s=1, max_wait_s=8, deadline_s=1_000)
+SHORT = RETRY.model_copy(update={"deadline_s": 60})
 GATE_S = 0.02
 """what the gate's own reports may add to a waiting"""
 Attempt = Callable[[], Awaitable[Reply]]
@@ -316,3 +317,106 @@ def test_persist_one_call_that_is_told_to_wait_does_not_hold_back_the_others() -
         return [endpoint.asked_at[-1] for endpoint in others]
 
     assert max(run_virtually(work())) < 1
+
+
+# ---- attempts that were paid for and gave nothing -----------------------------------------------
+
+
+def _paid(error: ChimeraError, num_tokens: int) -> ChimeraError:
+    error.lost = (LostAttempt(0, str(error), usage=Usage(num_tokens)),)
+    return error
+
+
+def _lost_by(owner: Reply | ChimeraError) -> list[tuple[int, int]]:
+    """Which attempts were lost, and what they used."""
+    found = [each for each in owner.lost if isinstance(each, LostAttempt)]
+    return [(each.attempt, each.usage.input_tokens) for each in found]
+
+
+def test_persist_reply_carries_the_attempts_that_were_paid_for_before() -> None:
+    endpoint = Endpoint(
+        _paid(TransientProviderError("cut"), 5),
+        _limited(1),
+        _paid(TransientProviderError("cut"), 7),
+    )
+    reply = run_virtually(_persist(endpoint.attempt))
+    assert (reply.attempts, _lost_by(reply)) == (4, [(1, 5), (3, 7)])
+
+
+def test_persist_gives_up_when_too_much_was_paid_for_nothing_long_before_the_deadline() -> None:
+    errors = [_paid(TransientProviderError("cut"), num) for num in range(20)]
+    endpoint = Endpoint(*errors)
+    with pytest.raises(TransientProviderError, match="may have been paid for") as caught:
+        run_virtually(_persist(endpoint.attempt))
+    assert len(endpoint.asked_at) == caught.value.attempts == MAX_LOST
+    assert _lost_by(caught.value) == [(num + 1, num) for num in range(MAX_LOST)]
+
+
+@pytest.mark.parametrize("error", FINAL, ids=lambda error: type(error).__name__)
+def test_persist_final_error_carries_what_was_paid_before(error: ChimeraError) -> None:
+    endpoint = Endpoint(_paid(TransientProviderError("cut"), 5), type(error)("no"))
+    with pytest.raises(type(error)) as caught:
+        run_virtually(_persist(endpoint.attempt))
+    assert (caught.value.attempts, _lost_by(caught.value)) == (2, [(1, 5)])
+
+
+def test_persist_final_error_that_was_paid_for_itself_carries_that() -> None:
+    with pytest.raises(RefusalError) as caught:
+        run_virtually(_persist(Endpoint(_paid(RefusalError("no"), 5)).attempt))
+    assert (caught.value.attempts, _lost_by(caught.value)) == (1, [(1, 5)])
+
+
+def test_persist_halted_between_attempts_carries_what_was_paid() -> None:
+    async def ask() -> None:
+        halt = Halt()
+        call = asyncio.create_task(_persist(Endpoint(_paid(_limited(500), 5)).attempt, halt=halt))
+        await asyncio.sleep(5)
+        halt.stop(BudgetError("spent"))
+        await call
+
+    with pytest.raises(BudgetError) as caught:
+        run_virtually(ask())
+    assert _lost_by(caught.value) == [(1, 5)]
+
+
+@pytest.mark.parametrize("num_before", [0, 1])
+def test_persist_begins_no_attempt_past_its_deadline_when_the_limiter_lets_none_through(
+    num_before: int,
+) -> None:
+    """The limiter lets the first through, or none at all; its next turn is far away."""
+    granted = 0
+
+    async def exchange(report: Report) -> Grant:
+        nonlocal granted
+        num_calls = min(len(report.wanted), num_before - granted)
+        granted += num_calls
+        return Grant(num_calls, 1.0, False)
+
+    async def timed(endpoint: Endpoint) -> float:
+        with pytest.raises(TransientProviderError, match="left no turn"):
+            await _persist(endpoint.attempt, SHORT, exchange=exchange)
+        return asyncio.get_running_loop().time()
+
+    endpoint = Endpoint(then=TransientProviderError("HTTP 503"))
+    assert run_virtually(timed(endpoint)) == pytest.approx(60, abs=1)
+    assert len(endpoint.asked_at) == num_before
+
+
+def test_persist_late_slot_begins_no_attempt_past_the_deadline() -> None:
+    async def work() -> list[float]:
+        slots, endpoint = Slots(1), Endpoint(_limited(1))
+
+        async def failing() -> None:
+            async with slots.take() as slot:
+                SLOT.set(slot)
+                with pytest.raises(TransientProviderError):
+                    await _persist(endpoint.attempt, SHORT)
+
+        async def long() -> None:
+            async with slots.take():
+                await asyncio.sleep(1_000)
+
+        await asyncio.gather(failing(), long())
+        return endpoint.asked_at
+
+    assert len(run_virtually(work())) == 1

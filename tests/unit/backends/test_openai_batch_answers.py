@@ -10,8 +10,14 @@ from openai.types import Batch
 
 from chimera_ray.backends import build_model
 from chimera_ray.backends.halt import Halt
-from chimera_ray.backends.openai_batch_answers import Answers, answers_of, error_in, reply_in
+from chimera_ray.backends.openai_batch_answers import (
+    Answers,
+    answers_of,
+    refusal_in,
+    reply_in,
+)
 from chimera_ray.backends.openai_batch_journal import KEEP_S, Entries, places_of
+from chimera_ray.backends.openai_errors import error_of
 from chimera_ray.errors import (
     ConfigError,
     EndpointError,
@@ -109,7 +115,7 @@ def test_line_that_says_nothing_usable_is_a_passing_error_without_the_prompt(
     answers, num_bad = _answers(_line(KEYS[0], **odd))
     line = answers.line(KEYS[0])
     assert line is not None
-    assert error_in(line) is None
+    assert refusal_in(line) is None
     with pytest.raises(TransientProviderError) as caught:
         reply_in(line, CONFIG, REQUEST)
     assert "THE-PROMPT" not in str(caught.value)
@@ -117,14 +123,16 @@ def test_line_that_says_nothing_usable_is_a_passing_error_without_the_prompt(
     answers.close()
 
 
-@pytest.mark.parametrize("body", [None, [], "THE-PROMPT", {"error": "THE-PROMPT"}, {"error": {}}])
+@pytest.mark.parametrize("body", [None, [], PROMPT, {"error": PROMPT}, {"error": {}}])
 def test_line_with_a_status_is_that_error_whatever_its_body(body: object) -> None:
     answers, _ = _answers(_line(KEYS[0], response={"status_code": 429, "body": body}))
     line = answers.line(KEYS[0])
     assert line is not None
-    error = error_in(line)
-    assert error is not None
-    assert error.status_code == 429
+    refusal = refusal_in(line)
+    assert refusal is not None
+    error = error_of(refusal, CONFIG, REQUEST)
+    assert isinstance(error, TransientProviderError)
+    assert error.is_limited
     assert "THE-PROMPT" not in str(error)
     answers.close()
 

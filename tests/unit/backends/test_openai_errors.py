@@ -1,18 +1,17 @@
-"""What an endpoint's refusals become: which pass, which end the row or the run, and what they say.
-
-The errors are those that the official client makes of an answer.
-"""
+"""What an endpoint's refusals become: which pass, which end the row, which end the run."""
 
 import json
 from typing import Any
 
-import httpx2
-import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chimera_ray.backends.openai_errors import MIN_KEY_CHARS, refused_field, translated
+from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_error_body import error_body
+from chimera_ray.backends.openai_errors import error_of
+from chimera_ray.backends.openai_quotes import MIN_KEY_CHARS
+from chimera_ray.backends.openai_verdicts import refused_field
 from chimera_ray.errors import (
     ChimeraError,
     ContextError,
@@ -44,34 +43,19 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANTED_KEY", KEY)
 
 
-def _raised(
+def _answer(
     status: int, body: object = None, content: bytes | None = None, **headers: str
-) -> openai.APIStatusError:
-    """An answer → the error that the client raises for it."""
+) -> Answer:
     sent = json.dumps({"error": body}).encode() if content is None else content
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(status, content=sent, headers=named)
-
-    transport = httpx2.MockTransport(answer)
-    with (
-        httpx2.Client(transport=transport) as http,
-        openai.OpenAI(
-            api_key=KEY, base_url="http://host.test/v1", max_retries=0, http_client=http
-        ) as client,
-        pytest.raises(openai.APIStatusError) as caught,
-    ):
-        client.post("/chat/completions", cast_to=httpx2.Response, body={})
-    return caught.value
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, sent)
 
 
 def _said(message: object = "As it happens.", code: object = None, **more: Any) -> dict[str, Any]:
     return {"message": message, "type": "invalid_request_error", "code": code, **more}
 
 
-def _translated(status: int, body: object = None, **more: Any) -> ChimeraError:
-    return translated(_raised(status, body, **more), CONFIG, REQUEST)
+def _error(status: int, body: object = None, **more: Any) -> ChimeraError:
+    return error_of(_answer(status, body, **more), CONFIG, REQUEST)
 
 
 QUOTED = {
@@ -94,7 +78,7 @@ SECRETS = ("Determine", "Ramsey", "Answer", "short", "Planted", "Zq81", "Key77")
 @pytest.mark.parametrize("words", QUOTED.values(), ids=QUOTED)
 def test_error_never_quotes_the_prompt_or_the_key(words: str, status: int, place: str) -> None:
     body = {"message": "Bad.", "code": None, "type": None, "param": None, place: words}
-    error = _translated(status, body)
+    error = _error(status, body)
     assert [secret for secret in SECRETS if secret in str(error)] == []
     assert error.__cause__ is None
 
@@ -104,7 +88,7 @@ def test_error_keeps_its_words_where_the_key_is_no_secret(
     key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLANTED_KEY", key)
-    assert "too large by xxx" in str(_translated(400, _said("too large by xxx")))
+    assert "too large by xxx" in str(_error(400, _said("too large by xxx")))
 
 
 BODIES = st.recursive(
@@ -123,7 +107,7 @@ STATUSES = st.sampled_from([400, 401, 403, 404, 409, 413, 418, 422, 429, 451, 50
 @settings(max_examples=40, deadline=None)
 @given(status=STATUSES, body=BODIES)
 def test_error_of_any_answer_is_one_of_ours_in_one_line(status: int, body: Any) -> None:
-    error = _translated(status, content=json.dumps(body).encode())
+    error = _error(status, content=json.dumps(body).encode())
     assert isinstance(error, ChimeraError)
     assert len(str(error)) < 600
     assert str(error).isprintable()
@@ -135,21 +119,23 @@ def test_error_of_any_answer_is_one_of_ours_in_one_line(status: int, body: Any) 
 )
 @pytest.mark.parametrize("status", [400, 502])
 def test_error_of_a_broken_body_goes_by_its_status(content: bytes, status: int) -> None:
-    error = _translated(status, content=content)
+    error = _error(status, content=content)
     kind = ProviderError if status == 400 else TransientProviderError
     assert (type(error), str(error)) == (kind, f"some-model: HTTP {status}")
 
 
-@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 520, 529])
+@pytest.mark.parametrize(
+    "status", [408, 409, 424, 425, 429, 498, 499, 500, 502, 503, 504, 520, 524, 529]
+)
 def test_error_that_may_pass_says_so_and_when(status: int) -> None:
-    error = _translated(status, _said(), retry_after="7")
+    error = _error(status, _said(), retry_after="7")
     assert isinstance(error, TransientProviderError)
-    assert (error.is_limited, error.retry_after_s) == (status == 429, 7)
+    assert (error.is_limited, error.retry_after_s) == (status in (429, 498), 7)
     assert str(error) == f"some-model: HTTP {status} [invalid_request_error: As it happens.]"
 
 
 def test_error_that_may_pass_with_a_wrong_header_does_not_say_when() -> None:
-    error = _translated(503, _said(), retry_after="soon")
+    error = _error(503, _said(), retry_after="soon")
     assert isinstance(error, TransientProviderError)
     assert error.retry_after_s is None
 
@@ -163,7 +149,7 @@ FATAL = {
     "proxy": (407, None, "refuses every call"),
     "quota": (429, "insufficient_quota", "top up"),
     "billing": (429, "billing_hard_limit_reached", "top up"),
-    "billing_as_400": (400, "billing_not_active", "refuses every call"),
+    "billing_as_400": (400, "billing_not_active", "top up"),
 }
 
 
@@ -171,7 +157,7 @@ FATAL = {
 def test_error_for_good_names_model_url_and_what_to_do(
     status: int, code: str | None, advice: str
 ) -> None:
-    error = _translated(status, _said(code=code))
+    error = _error(status, _said(code=code))
     assert isinstance(error, EndpointError)
     assert str(error).startswith("some-model at http://host.test/v1 ")
     assert advice in str(error)
@@ -181,12 +167,12 @@ def test_error_for_good_names_model_url_and_what_to_do(
 
 def test_error_for_good_by_its_type_alone_is_one() -> None:
     body = {"message": "No.", "type": "insufficient_quota", "code": None}
-    assert isinstance(_translated(429, body), EndpointError)
+    assert isinstance(_error(429, body), EndpointError)
 
 
 def test_error_of_an_endpoint_without_a_key_says_that_there_is_none() -> None:
     config = OpenAIModel(backend="openai", name="m", api_key_env=None)
-    error = translated(_raised(401, _said()), config, REQUEST)
+    error = error_of(_answer(401, _said()), config, REQUEST)
     assert str(error).startswith("m at the provider refuses calls without a key (HTTP 401)")
 
 
@@ -195,7 +181,7 @@ DECLINED = ["content_filter", "content_policy_violation", "invalid_prompt", "mod
 
 @pytest.mark.parametrize("code", DECLINED)
 def test_error_of_a_safety_system_is_a_refusal(code: str) -> None:
-    assert isinstance(_translated(400, _said(code=code)), RefusalError)
+    assert isinstance(_error(400, _said(code=code)), RefusalError)
 
 
 TOO_LONG = {
@@ -208,12 +194,12 @@ TOO_LONG = {
 
 @pytest.mark.parametrize("body", TOO_LONG.values(), ids=TOO_LONG)
 def test_error_of_a_request_that_is_too_long_is_the_rows_own(body: dict[str, Any]) -> None:
-    assert type(_translated(400, body)) is ContextError
+    assert type(_error(400, body)) is ContextError
 
 
-@pytest.mark.parametrize("status", [400, 413, 418, 422, 451])
+@pytest.mark.parametrize("status", [400, 406, 418, 422, 451])
 def test_error_of_a_request_that_is_wrong_is_the_rows_own_and_final(status: int) -> None:
-    assert type(_translated(status, _said())) is ProviderError
+    assert type(_error(status, _said())) is ProviderError
 
 
 FIELDS: dict[str, tuple[dict[str, Any], str | None]] = {
@@ -244,7 +230,8 @@ FIELDS: dict[str, tuple[dict[str, Any], str | None]] = {
         "chat_template_kwargs",
     ),
     "not_ours": (_said("Unsupported parameter", param="messages"), None),
-    "wrong_value": (_said("temperature must be at most 2", param="temperature"), None),
+    "wrong_value_of_the_row": (_said("messages must be at most 2", param="messages"), None),
+    "unexpected_in_the_row": (_said("Unexpected seed", param="messages[0].content"), None),
     "nothing": (_said("Unsupported."), None),
 }
 
@@ -254,40 +241,21 @@ FIELDS: dict[str, tuple[dict[str, Any], str | None]] = {
 def test_error_of_a_field_that_is_unknown_ends_the_run_and_names_it(
     body: dict[str, Any], field: str | None, status: int
 ) -> None:
-    exc = _raised(status, body)
-    assert refused_field(exc, CONFIG.extra_body) == field
-    error = translated(exc, CONFIG, REQUEST)
+    answer = _answer(status, body)
+    assert refused_field(status, error_body(answer.body), REQUEST, CONFIG.extra_body) == field
+    error = error_of(answer, CONFIG, REQUEST)
     assert isinstance(error, EndpointError) == (field is not None)
     assert (f"does not take the field {field}:" in str(error)) == (field is not None)
 
 
 def test_refused_field_is_none_for_any_other_status() -> None:
-    body = _said("Unsupported parameter", "unsupported_parameter", param="seed")
-    assert [refused_field(_raised(status, body)) for status in (401, 404, 429, 500)] == [None] * 4
-
-
-@pytest.mark.parametrize("failure", [httpx2.ReadTimeout, httpx2.ConnectTimeout])
-def test_error_of_a_silent_server_is_worth_another_attempt(
-    failure: type[httpx2.TimeoutException],
-) -> None:
-    request = httpx2.Request("POST", "http://host.test/v1")
-    exc = openai.APITimeoutError(request=request)
-    exc.__cause__ = failure(f"{PROMPT} {KEY}", request=request)
-    error = translated(exc, CONFIG, REQUEST)
-    assert type(error) is TransientProviderError
-    assert str(error) == f"some-model: timed out ({failure.__name__})"
-
-
-def test_error_of_a_connection_names_the_kind_alone() -> None:
-    request = httpx2.Request("POST", "http://host.test/v1")
-    exc = openai.APIConnectionError(message=f"{PROMPT} {KEY}", request=request)
-    exc.__cause__ = httpx2.RemoteProtocolError(f"{PROMPT} {KEY}")
-    error = translated(exc, CONFIG, REQUEST)
-    assert type(error) is TransientProviderError
-    assert str(error) == "some-model: the connection failed (RemoteProtocolError)"
+    said = error_body(_answer(400, _said("Unsupported", param="seed")).body)
+    assert refused_field(400, said, REQUEST) == "seed"
+    for status in (401, 404, 429, 500):
+        assert refused_field(status, said, REQUEST) is None
 
 
 def test_error_shows_no_more_of_the_servers_words_than_a_line_takes() -> None:
-    error = _translated(400, _said("bad \x1b[31m\n\u2028\udcff" + "x" * 5_000, code="c" * 500))
+    error = _error(400, _said("bad \x1b[31m\n\u2028\udcff" + "x" * 5_000, code="c" * 500))
     assert str(error).isprintable()
     assert len(str(error)) < 300

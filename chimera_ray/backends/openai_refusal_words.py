@@ -1,0 +1,153 @@
+"""The words in which servers refuse, by what they refuse; all in lower case.
+
+Each group is what servers were seen to say, in OpenAI's codes and in their own sentences.
+"""
+
+import re
+
+
+def _any_of(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns))
+
+
+SPENT_CODES = _any_of(
+    r"insufficient_(?:quota|balance|funds|credits)",
+    r"billing_(?:hard_limit_reached|not_active)",
+    r"exceeded_current_quota_error",
+    r"blocked_api_access",
+    r"arrearage",
+    r"account_?overdue",
+)
+SPENT = _any_of(
+    r"(?:insufficient|not enough) (?:account )?(?:balance|credit|fund)",
+    r"balance is too low",
+    r"used all available credits",
+    r"spend(?:ing)? limit",
+    r"out of credits",
+    r"(?:n't have any|no) credits? (?:yet|left|remain|available)",
+    r"budget has been exceeded",
+    r"exceeded (?:the |your |its )?budget",
+    r"more credits",
+    r"余额不足",
+    r"欠费",
+)
+KEY = _any_of(
+    r"(?:invalid|incorrect|expired|missing|wrong|malformed|unknown|revoked|no) (?:or \w+ )?"
+    r"(?:api|access|auth\w*|bearer|x-api)[ _-]?(?:key|token|header)",
+    r"api[ _-]?key (?:is )?(?:not valid|not found|invalid|expired|missing|required|incorrect)",
+    r"(?:invalid|expired|incorrect)_(?:api_)?key",
+    r"api_key_(?:invalid|expired|missing)",
+    r"invalid_(?:auth\w*|token)",
+    r"authentication(?:_| )?(?:error|failed)",
+    r"missing or invalid authorization",
+    r"unauthenticated",
+    r"expired token",
+    r"(?:invalid|expired) credential",
+)
+BARRED = _any_of(
+    r"(?:account|organi[sz]ation|key|access|project|team|user)\b.{0,40}"
+    r"(?:deactivat|disabl|suspend|terminat|banned|revoked|restricted)",
+)
+MODEL = _any_of(
+    r"model_not_(?:found|available)",
+    r"invalid_model",
+    r"(?:unknown|no such) model",
+    r"model not (?:exist|found)",
+    r"invalid model(?: name|:| id)",
+    r"not a valid model",
+    r"\bmodel\b.{0,80} (?:does not exist|not found|decommissioned)",
+    r"模型不存在",
+)
+PROMPT_CODES = _any_of(
+    r"content_?filter",
+    r"content_(?:policy|moderation)",
+    r"responsibleai",
+    r"data_?inspection",
+    r"moderation_blocked",
+    r"invalid_prompt",
+    r"prohibited_content",
+    r"safety_check_type",
+    r"sensitive_?content",
+    r"new_sensitive",
+    r"guardrail_intervened",
+    r"input_flagged",
+    r"cyber_policy",
+)
+PROMPT = _any_of(
+    r"(?:input|prompt|content|request|message|text)s?\b.{0,60}\bflagged",
+    r"requires moderation",
+    r"content management policy",
+    r"safety system",
+    r"violat(?:es?|ing|ion of)\b.{0,40}(?:guideline|polic)",
+    r"guardrail.{0,40}(?:fail|block|violat)",
+    r"inappropriate content",
+    r"content exists risk",
+    r"considered high risk",
+    r"sensitive (?:content|words?)",
+    r"blocked by .{0,40}(?:filter|policy|safety|moderation|guardrail)",
+    r"content filtering",
+    r"prompt (?:was |has been )?blocked",
+    r"敏感",
+    r"不安全",
+)
+CONTEXT = _any_of(
+    r"context_length",
+    r"exceed_context_size",
+    r"context.{0,20}(?:length|window|size)",
+)
+TOO_LONG = _any_of(
+    r"string_above_max_length",
+    r"maximum.{0,20}(?:context|length|number of tokens)",
+    r"(?:prompt|input|sequence|token count).{0,60}exceeds?\b.{0,40}(?:limit|max|allowed|length)",
+    r"must have less than \d+ tokens",
+    r"tokens`? must be <",
+    r"exceed(?:s|ed)? .{0,20}token limit",
+    r"range of input length",
+    r"cannot exceed \d+",
+    r"超长",
+    r"reduce (?:the length|your (?:message|prompt|input))",
+    r"longer than the (?:model|maximum)",
+    r"too many (?:input )?tokens",
+    r"too[ _](?:long|large)",
+)
+FORMAT = _any_of(
+    r"response[ _]?format",
+    r"json[ _]?(?:schema|object|mode|output)",
+    r"structured[ _]?output",
+    r"guided",
+    r"grammar",
+)
+NEVER_FITS = _any_of(
+    r"request too large",
+    r"must be reduced",
+    r"\blimit:? (\d[\d,]*)\b.{0,60}?\brequested:? (\d[\d,]*)",
+)
+"""a limit that waiting does not raise, in the words of one that passes"""
+UNKNOWN_FIELD = _any_of(
+    r"unsupported",
+    r"unknown[ _]?(?:parameter|field|name|argument)",
+    r"unrecognized",
+    r"unexpected",
+    r"extra (?:inputs|fields)",
+    r"extraneous",
+    r"additional propert",
+    r"not (?:be )?(?:supported|permitted|allowed|recognized)",
+    r"(?:does not|doesn't|cannot|not) (?:support|accept|take)",
+    r"unavailable",
+    r"deprecated",
+    r"cannot both be",
+)
+SURELY_UNKNOWN_FIELD = _any_of(
+    r"(?:unsupported|unknown|unrecognized) (?:parameter|param|field|argument)",
+    r"unexpected keyword",
+    r"does not support param",
+)
+"""so that it counts with a status that usually passes"""
+WRONG_VALUE = _any_of(
+    r"must be (?:one of|at most|at least|between|in |less|greater|equal|<|>)",
+    r"only .{1,20} (?:is|are) (?:allowed|supported)",
+    r"invalid (?:value|temperature|top_|min_|presence|reasoning)",
+    r"out of range",
+    r"valid range",
+    r"should be",
+)
