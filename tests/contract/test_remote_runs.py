@@ -28,6 +28,7 @@ from chimera_ray.runners.local import LocalCarrier
 from chimera_ray.runners.reins import Reins
 from chimera_ray.schemas import Call
 from chimera_ray.stages import STAGES
+from chimera_ray.text.reasoning import split_reasoning
 
 pytestmark = pytest.mark.process
 
@@ -111,12 +112,12 @@ def _here(config: Config) -> Run:
 def _said(run: Run) -> dict[str, list[Any]]:
     """Stage → what the ledger keeps of each row.
 
-    Aside from how long it took, in what order calls ended that were made at the same time, and
-    whether a reply was in the ledger before its row was.
+    Aside from how long it took, in what order calls ended that were made at the same time, whether
+    a reply was in the ledger before its row was, and attempts that were paid for and lost.
     """
     return {
         stage: [
-            (*record[:6], sorted(_kept(call) for call in record.calls))
+            (*record[:6], sorted(_kept(call) for call in record.calls if not _is_lost(call)))
             for record in run.records[stage]
         ]
         for stage in run.records
@@ -124,7 +125,14 @@ def _said(run: Run) -> dict[str, list[Any]]:
 
 
 def _kept(call: Call) -> Call:
-    return call._replace(latency_s=0, request_id="", attempts=0, is_replayed=False)
+    """A call, with its thinking apart, as a server's replies are kept."""
+    reasoning, text = split_reasoning(call.text)
+    kept = call._replace(latency_s=0, request_id="", attempts=0, is_replayed=False)
+    return kept._replace(text=text, reasoning=call.reasoning or reasoning or "")
+
+
+def _is_lost(call: Call) -> bool:
+    return call.status == "error" and call.is_usage_estimated
 
 
 def _all_calls(run: Run) -> list[Call]:
@@ -199,7 +207,8 @@ def test_remote_run_in_chaos_ends_as_if_there_were_none_and_nothing_is_paid_twic
     assert len(counts["faults"]) >= 4
     assert counts["requests"] == counts["finished"] + sum(counts["faults"].values())
     assert {key.finished for key in server.keys().values()} == {1}
-    assert sum(call.attempts for call in _all_calls(remote)) == counts["requests"]
+    calls = [call for call in _all_calls(remote) if not _is_lost(call)]
+    assert sum(call.attempts for call in calls) == counts["requests"]
 
 
 def test_remote_run_one_stray_429_with_a_long_wait_holds_back_its_own_row_alone(
