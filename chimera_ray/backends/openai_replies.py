@@ -48,10 +48,17 @@ def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
     except ValueError:
         kind = shown(answer.headers.get("content-type", "nothing"), config, request, 40)
         why = f"the answer is no JSON ({len(answer.body)} bytes that say to be {_storable(kind)})"
-        raise unusable(why, None, config, request) from None
+        raise unusable(why, _as_far_as_it_came(answer), config, request) from None
     except RecursionError:
         raise unusable("the answer's JSON is too deep", None, config, request) from None
     return reply_from(body, answer.headers.get("x-request-id", ""), config, request, answer.headers)
+
+
+def _as_far_as_it_came(answer: Answer) -> object:
+    """What says to be JSON and is none → a body whose reply is all of it; a page holds none."""
+    if "json" not in answer.headers.get("content-type", ""):
+        return None
+    return {"choices": [{"message": {"content": decoded(answer.body)}}]}
 
 
 def _reply_of_stream(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
