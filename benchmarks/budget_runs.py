@@ -160,7 +160,9 @@ class Bill:
     @property
     def in_flight(self) -> tuple[float, float, float]:
         """On average, below half of the cap, up to 90%, and above."""
-        low, middle, high = (a / max(t, 1e-9) for a, t in zip(self._areas, self._times, strict=True))
+        low, middle, high = (
+            a / max(t, 1e-9) for a, t in zip(self._areas, self._times, strict=True)
+        )
         return low, middle, high
 
 
@@ -182,7 +184,7 @@ class Drawn:
             lost.append(LostAttempt(len(lost) + 1, "cut", usage=usage))
             attempts = ATTEMPTS.get()
             if attempts is not None:
-                await attempts.again(lost[-1])
+                await attempts.again(lost[-1:])
 
     async def _attempt(self) -> Usage:
         shape, random = self._shape, self._random
@@ -218,7 +220,9 @@ def run(shape: Shape, seed: int) -> Outcome:
 
     async def work() -> float:
         budget = Budget(bill.cap, None, Spend())
-        purses = [Purse(in_process(budget, time.monotonic), str(n)) for n in range(shape.num_processes)]
+        purses = [
+            Purse(in_process(budget, time.monotonic), str(n)) for n in range(shape.num_processes)
+        ]
         slots = shape.num_slots // shape.num_processes
         rows = [_rows(shape, bill, random, purse) for purse in purses for _ in range(slots)]
         await asyncio.gather(*rows)

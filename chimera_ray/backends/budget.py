@@ -7,6 +7,7 @@ their spread. So with limits the cap is passed by no more than the last call, an
 the fewer calls are in flight.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ SILENT_S = 30.0
 """a process not heard of for so long is dead; what it had in flight counts as spent"""
 SPREAD = 2.0
 """standard deviations that calls in flight without a limit may cost above what is expected"""
+BEFORE = "before"
+"""the name under which processes are told what was spent before this execution"""
 _ONE = np.eye(1, NUM_AGES, dtype=np.int64)[0]
 
 
@@ -72,34 +75,32 @@ class Budget:
         spent: Spend,
         earlier: Mapping[str, Iterable[Sample]] | None = None,
         *,
-        at_least: Spend | None = None,
-        silent_until: float = 0.0,
+        grants_from: float | None = None,
     ) -> None:
         """Begins to count.
 
         Args:
             max_cost_usd: the cap on money; None: there is none.
             max_total_tokens: the cap on input and output tokens; None: there is none.
-            spent: before this execution.
+            spent: so far.
             earlier: calls of earlier executions, by kind.
-            at_least: spent for sure, this execution included, whoever is left to tell of it.
-            silent_until: nothing is granted before; if the budget was started again, the time
-                until all processes have told what they have in flight.
+            grants_from: None, or the budget was started again: the time when all processes have
+                told what they spent, which `spent` may hold in part, and what they have in flight.
         """
-        self._max_usd, self._max_tokens = max_cost_usd, max_total_tokens
-        self._before, self._at_least, self._silent_until = spent, at_least or spent, silent_until
+        self._max_usd, self._max_tokens, self._at_least = max_cost_usd, max_total_tokens, spent
+        self._grants_from = -math.inf if grants_from is None else grants_from
+        self._gone: dict[str, Spend] = {BEFORE: spent} if grants_from is None else {}
         limits = (max_cost_usd, max_total_tokens)
         self._caps = np.array([np.inf if cap is None else cap for cap in limits], np.float64)
         self._earlier = {kind: tuple(samples) for kind, samples in (earlier or {}).items()}
         self._costs: dict[str, CallCosts] = {}
         self._untrue: set[str] = set()
         self._holders: dict[str, _Holder] = {}
-        self._gone: dict[str, Spend] = {}
 
     @property
     def spent(self) -> Spend:
         """By this execution and those before it."""
-        total = self._before
+        total = Spend()
         for spent in (*self._gone.values(), *(each.spent for each in self._holders.values())):
             total = total.plus(spent)
         usd, tokens = map(max, total, self._at_least)
@@ -109,18 +110,20 @@ class Budget:
         """A report → which of its calls may start."""
         self._bury(now)
         self._hear(report, now)
-        granted, refusal = (), ""
+        granted: tuple[Spend, ...] = ()
+        refusal = ""
         if report.is_last:
             del self._holders[report.holder]
             self._gone[report.holder] = report.spent
-        elif now >= self._silent_until:
+        elif now >= self._grants_from:
             granted, refusal = self._granted(report, now)
         return Grant(granted, refusal, tuple(self._gone.items()))
 
     def _granted(self, report: Report, now: float) -> tuple[tuple[Spend, ...], str]:
         holder, spent = self._holders[report.holder], np.array(self.spent, np.float64)
         is_idle = all(each.is_idle for each in self._holders.values())
-        held, granted = self._in_flight(now), []
+        held = self._in_flight(now)
+        granted: list[Spend] = []
         is_over = bool(np.any(spent >= self._caps))
         for wanted in report.wanted:
             expected, own = self._expected(wanted, now)
@@ -142,10 +145,11 @@ class Budget:
             if name not in self._holders:
                 self._gone.setdefault(name, spent)
         self._gone.pop(report.holder, None)
-        for known in (*report.wanted, *report.flights):
-            if known.kind not in self._costs:
-                earlier = self._earlier.get(known.kind, ())
-                self._costs[known.kind] = CallCosts(known.assumed, known.longest, earlier)
+        for calls in (report.wanted, report.flights):
+            for known in calls:
+                if known.kind not in self._costs:
+                    earlier = self._earlier.get(known.kind, ())
+                    self._costs[known.kind] = CallCosts(known.assumed, known.longest, earlier)
         for ended in report.ended:
             if ended.kind in self._costs:
                 usd, tokens = (max(part, 0.0) for part in ended.output)

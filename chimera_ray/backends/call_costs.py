@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-EDGES = tuple(2.0 ** (power / 2) for power in range(-8, 29))
+EDGES = tuple(2.0 ** (power / 4) for power in range(-16, 57))
 """seconds that part the ages of calls in flight, from a 16th of a second to four hours"""
 NUM_AGES = len(EDGES) + 1
 WINDOW = 2048
@@ -24,7 +24,8 @@ WINDOW = 2048
 LEAP = 8.0
 """times the most that a call has cost: what one may cost that is longer than all of them"""
 REFRESH_S = 0.5
-_MIDDLES = np.array([0.0, *(2**0.25 * edge for edge in EDGES)])
+_LOWEST = np.array([0.0, *EDGES])
+_HIGHEST = np.array([*EDGES, math.inf])
 
 
 class Sample(NamedTuple):
@@ -105,14 +106,15 @@ class CallCosts:
         found = found[np.argsort(found[:, 0], kind="stable")]
         seconds, costs = found[:, 0], found[:, 1:3]
         oldest_at = self._samples[self._count % WINDOW][3] if self._count >= WINDOW else math.inf
-        window_s = math.inf if math.isinf(oldest_at) else now - oldest_at
+        # Of a burst that ended at once, the time between its ends is none in which calls were seen.
+        window_s = math.inf if math.isinf(oldest_at) else max(now - oldest_at, seconds[-1])
         mass, running, unseen = _life_table(found, in_flight, now, window_s)
         most = np.maximum(self._longest, costs.max(axis=0))
         longer = np.minimum(LEAP * costs.max(axis=0), most)
         rest = running * most + unseen * longer
         weights = np.column_stack([mass, mass[:, None] * costs, mass[:, None] * costs**2])
         beyond = np.vstack([np.cumsum(weights[::-1], axis=0)[::-1], np.zeros(5)])
-        beyond = beyond[np.searchsorted(seconds, _MIDDLES, side="right")]
+        beyond = beyond[np.searchsorted(seconds, _LOWEST, side="right")]
         share = beyond[:, :1] + running + unseen
         mean = (beyond[:, 1:3] + rest) / share
         square = (beyond[:, 3:] + running * most**2 + unseen * longer**2) / share
@@ -132,7 +134,7 @@ def _life_table(
         of calls which have not been seen yet, for which one more call is counted at each age.
     """
     seconds, num_ended = ended[:, 0], len(ended)
-    ages = np.repeat(_MIDDLES, in_flight)
+    ages = np.repeat(_HIGHEST, in_flight)  # or those as old as the oldest would pass for younger
     watched = np.zeros(num_ended + len(ages))
     if math.isfinite(window_s):
         watched = np.concatenate([seconds - window_s + now - ended[:, 3], ages - window_s])
@@ -143,4 +145,4 @@ def _life_table(
     running = float(np.prod(1 - 1 / at_risk))
     alive = np.cumprod(1 - 1 / (at_risk + 1))
     mass = np.concatenate([[1.0], alive[:-1]]) / (at_risk + 1)
-    return mass, running, float(alive[-1]) - running
+    return mass, running, max(float(alive[-1]) - running, 1e-9)

@@ -12,7 +12,7 @@ from chimera_ray.backends.budget_messages import Ended, Spend, Wanted
 from chimera_ray.backends.forecast import estimated_tokens
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.purse import Purse, Ticket
-from chimera_ray.errors import ChimeraError, ProviderError
+from chimera_ray.errors import ChimeraError
 from chimera_ray.llm import LostAttempt, Model, Reply, Request, Usage
 
 LONGEST_REPLY = 131_072
@@ -35,15 +35,25 @@ class Work(NamedTuple):
     context: int | None = None
     """input and output tokens of one call; None: no limit"""
 
+    def limit_of(self, max_tokens: int | None) -> int | None:
+        """A request's own limit, if it has one → output tokens of its call; None: no limit."""
+        limits = (max_tokens or self.max_tokens, self.context)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def kind_of(self, max_tokens: int | None) -> str:
+        """A request's own limit, if it has one → the kind of its call."""
+        limit = self.limit_of(max_tokens)
+        return self.kind if limit is None else f"{self.kind} up to {limit}"
+
 
 class Attempts:
     """The attempts of one call. Whatever tries a call again asks here before it does."""
 
-    def __init__(self, purse: Purse, wanted: Wanted, price: "Metered") -> None:
+    def __init__(self, purse: Purse, wanted: Wanted, metered: "Metered") -> None:
         """Nothing has started."""
         self.num_told = 0
-        self.ticket: Ticket | None = None
-        self._purse, self._wanted, self._price = purse, wanted, price
+        self._ticket: Ticket | None = None
+        self._purse, self._wanted, self._metered = purse, wanted, metered
 
     async def start(self) -> None:
         """Waits until an attempt may start.
@@ -51,21 +61,21 @@ class Attempts:
         Raises:
             StopError: it may not, nor may any other.
         """
-        self.ticket = await self._purse.enter(self._wanted)
+        self._ticket = await self._purse.enter(self._wanted)
 
-    async def again(self, lost: LostAttempt) -> None:
-        """An attempt that is paid for and gave nothing → waits until another may start.
+    async def again(self, lost: Sequence[LostAttempt]) -> None:
+        """What is to be paid of the attempt that failed → waits until another one may start.
 
         Raises:
             StopError: it may not.
         """
-        self.num_told += 1
-        self.end(self._price.spend(lost.usage))
+        self.num_told += len(lost)
+        self.end(self._metered.spent(lost))
         await self.start()
 
     def end(self, spent: Spend | None, *, is_beyond: bool = False) -> None:
         """The attempt has ended and cost so much; None: nobody knows, so what was reserved."""
-        ticket, self.ticket = self.ticket, None
+        ticket, self._ticket = self._ticket, None
         if ticket is None:
             return
         ended = None
@@ -108,16 +118,20 @@ class Metered:
         spent, is_beyond = None, False
         try:
             reply = await self._model.complete(request)
-            spent = self._spent(reply.lost[attempts.num_told :], reply.usage)
+            spent = self.spent(reply.lost[attempts.num_told :], reply.usage)
             is_beyond = self._is_beyond(request, reply)
             return reply
         except ChimeraError as exc:
-            lost = exc.lost if isinstance(exc, ProviderError) else ()
-            spent = self._spent(lost[attempts.num_told :])
+            spent = self.spent(getattr(exc, "lost", ())[attempts.num_told :])
             raise
         finally:
             ATTEMPTS.reset(bound)
             attempts.end(spent, is_beyond=is_beyond)
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the model from answering; empty: nothing."""
+        return self._model.trouble
 
     def cost_usd(self, usage: Usage) -> float:
         """Tokens of one call → US dollars."""
@@ -127,29 +141,29 @@ class Metered:
         """Closes the model."""
         await self._model.close()
 
-    def spend(self, usage: Usage) -> Spend:
-        """Tokens of one call → money and tokens."""
-        return Spend(self.cost_usd(usage), usage.input_tokens + usage.output_tokens)
+    def spent(self, lost: Sequence[object], usage: Usage | None = None) -> Spend:
+        """Attempts that gave nothing, and one that gave a reply → what they cost."""
+        total = Spend() if usage is None else self._spend(usage)
+        for attempt in lost:
+            if isinstance(attempt, LostAttempt):
+                total = total.plus(self._spend(attempt.usage))
+        return total
 
     def wanted(self, request: Request) -> Wanted:
         """A request → what its call may cost."""
-        limit = self._limit(request)
+        limit = self._work.limit_of(request.max_tokens)
         num_chars = sum(len(message.content) for message in request.messages)
         longest = LONGEST_REPLY if limit is None else limit
         planned = self._work.planned
         assumed = longest if planned is None else min(math.ceil(DOUBT * planned), longest)
         most = None if limit is None else self._most(self._most_input(request), limit)
         return Wanted(
-            kind=self._work.kind if limit is None else f"{self._work.kind} up to {limit}",
-            input=self.spend(Usage(input_tokens=estimated_tokens(num_chars))),
+            kind=self._work.kind_of(request.max_tokens),
+            input=self._spend(Usage(input_tokens=estimated_tokens(num_chars))),
             most=most,
             assumed=self._most(0, assumed),
             longest=self._most(0, longest),
         )
-
-    def _limit(self, request: Request) -> int | None:
-        limits = (request.max_tokens or self._work.max_tokens, self._work.context)
-        return min((limit for limit in limits if limit is not None), default=None)
 
     def _most_input(self, request: Request) -> int:
         """The tokens that a prompt can have: none is shorter than a byte."""
@@ -171,11 +185,8 @@ class Metered:
         return Spend(max(costs), min(total, self._work.context or total))
 
     def _is_beyond(self, request: Request, reply: Reply) -> bool:
-        limit = self._limit(request)
+        limit = self._work.limit_of(request.max_tokens)
         return limit is not None and reply.usage.output_tokens > limit
 
-    def _spent(self, lost: Sequence[LostAttempt], usage: Usage | None = None) -> Spend:
-        total = Spend()
-        for each in [*(attempt.usage for attempt in lost), *([] if usage is None else [usage])]:
-            total = total.plus(self.spend(each))
-        return total
+    def _spend(self, usage: Usage) -> Spend:
+        return Spend(self.cost_usd(usage), usage.input_tokens + usage.output_tokens)

@@ -22,7 +22,7 @@ MAX_RETRY_S = 2.0
 LOST_S = 180.0
 """without an answer, several times what an actor takes to start again; then the run stops"""
 MAX_WANTED = 512
-AGES_S = 0.5
+AGES_S = 0.25
 """between two looks at the ages of calls in flight"""
 
 

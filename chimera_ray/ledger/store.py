@@ -50,7 +50,8 @@ class Store:
             self.write(probe, lambda sink: sink.write(b"x"))
             self.fs.delete_file(self.path(probe))
         except (OSError, LedgerError) as exc:
-            why = getattr(exc, "strerror", None) or str(exc).splitlines()[0]
+            number = getattr(exc.__cause__ or exc, "errno", None)
+            why = os.strerror(number) if number else str(exc).splitlines()[0]
             raise ConfigError(f"output_dir: cannot write to {self.location}: {why}") from None
 
     def names(self, folder: str) -> list[str]:

@@ -82,7 +82,7 @@ def test_check_engine_without_the_package_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ConfigError, match=r"served.*pip install 'chimera-ray\[vllm\]'"):
+    with pytest.raises(ConfigError, match=r"served.*pip install '\.\[vllm\]'"):
         check_engine(_model(), is_here=True)
 
 
