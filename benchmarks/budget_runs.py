@@ -48,9 +48,9 @@ class Shape(NamedTuple):
 
     name: str
     draw: Draw
-    num_calls: int = 1_500
+    num_calls: int = 1_000
     """of mean length that the cap pays for"""
-    num_slots: int = 200
+    num_slots: int = 130
     num_processes: int = 2
     planned: float | None = 1.0
     """the plan's high end, in mean lengths"""
@@ -117,7 +117,7 @@ SHAPES = (
     Shape("log-normal 1.5, plan 6 times too low", log_normal(1.5), planned=1 / 6),
     Shape("log-normal 1.5, waits alike", log_normal(1.5), waits="alike"),
     Shape("log-normal 1.5, waits at random", log_normal(1.5), waits="at random"),
-    Shape("log-normal 1.5, 8 processes, 500 slots", log_normal(1.5), 3_000, 500, 8),
+    Shape("log-normal 1.5, 8 processes, 320 slots", log_normal(1.5), 2_000, 320, 8),
     Shape("log-normal 1.5, 600 calls", log_normal(1.5), 600, 100),
     Shape("log-normal 1, roles 1:4:0.2", log_normal(1.0), roles=(1.0, 4.0, 0.2)),
     Shape("log-normal 1, 10% of attempts lost", log_normal(1.0), lost_rate=0.1),

@@ -22,6 +22,11 @@ SPREAD = 2.0
 """standard deviations that calls in flight without a limit may cost above what is expected"""
 BEFORE = "before"
 """the name under which processes are told what was spent before this execution"""
+LEAST_AGAIN_S, MOST_AGAIN_S = 0.05, 2.0
+MOST_ASSUMED = 1 / 8
+"""of the cap that one call is assumed to cost, so that several start before any has ended"""
+MOST_LONGEST = 1 / 20
+"""of the cap, likewise, that a call is taken to cost which outlasts all that have ended"""
 _ONE = np.eye(1, NUM_AGES, dtype=np.int64)[0]
 
 
@@ -117,7 +122,7 @@ class Budget:
             self._gone[report.holder] = report.spent
         elif now >= self._grants_from:
             granted, refusal = self._granted(report, now)
-        return Grant(granted, refusal, tuple(self._gone.items()))
+        return Grant(granted, refusal, self._again_in_s(), tuple(self._gone.items()))
 
     def _granted(self, report: Report, now: float) -> tuple[tuple[Spend, ...], str]:
         holder, spent = self._holders[report.holder], np.array(self.spent, np.float64)
@@ -149,7 +154,9 @@ class Budget:
             for known in calls:
                 if known.kind not in self._costs:
                     earlier = self._earlier.get(known.kind, ())
-                    self._costs[known.kind] = CallCosts(known.assumed, known.longest, earlier)
+                    assumed = np.minimum(known.assumed, MOST_ASSUMED * self._caps)
+                    longest = np.minimum(known.longest, MOST_LONGEST * self._caps)
+                    self._costs[known.kind] = CallCosts(assumed, longest, earlier)
         for ended in report.ended:
             if ended.kind in self._costs:
                 usd, tokens = (max(part, 0.0) for part in ended.output)
@@ -173,7 +180,8 @@ class Budget:
         most = _floats(wanted.most)
         if most is None or wanted.kind in self._untrue:
             return expected, _Held(expected, outlook.variance[0])
-        return np.minimum(expected, most), _Held(most, np.zeros(2))
+        is_measured = self._costs[wanted.kind].is_measured
+        return np.minimum(expected, most) if is_measured else most, _Held(most, np.zeros(2))
 
     def _in_flight(self, now: float) -> _Held:
         held = _Held(np.zeros(2), np.zeros(2))
@@ -203,6 +211,11 @@ class Budget:
                 usd, tokens = self._held_by(holder, now).most
                 del self._holders[name]
                 self._gone[name] = holder.spent.plus(Spend(float(usd), round(float(tokens))))
+
+    def _again_in_s(self) -> float:
+        """By how often calls end, which make room for others."""
+        shortest = min((costs.seconds for costs in self._costs.values()), default=math.inf)
+        return min(max(shortest / 10, LEAST_AGAIN_S), MOST_AGAIN_S)
 
     def _refusal(self) -> str:
         parts, spent = [], self.spent

@@ -79,6 +79,8 @@ class Grant(NamedTuple):
     """so many of the wanted may start; what is set aside for each"""
     refusal: str = ""
     """not empty: nothing may start any more, and why"""
+    again_in_s: float = 1.0
+    """until those that still wait are to be asked for again: other processes may make room"""
     gone: tuple[tuple[str, Spend], ...] = ()
     """what processes that are gone have spent: a budget that is started again learns it from
     those that are left"""

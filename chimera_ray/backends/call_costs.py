@@ -60,8 +60,8 @@ class CallCosts:
 
     def __init__(
         self,
-        assumed: tuple[float, float],
-        longest: tuple[float, float],
+        assumed: Floats,
+        longest: Floats,
         earlier: Iterable[Sample] = (),
     ) -> None:
         """Begins with what is assumed.
@@ -71,7 +71,7 @@ class CallCosts:
             longest: of the longest reply that there can be.
             earlier: calls of earlier runs.
         """
-        self._assumed, self._longest = np.array(assumed, float), np.array(longest, float)
+        self._assumed, self._longest = assumed, longest
         self._samples = np.empty((WINDOW, len(Sample._fields)))
         self._count = 0
         self._outlook: Outlook | None = None
@@ -83,6 +83,11 @@ class CallCosts:
     def is_measured(self) -> bool:
         """Whether any call has ended."""
         return self._count > 0
+
+    @property
+    def seconds(self) -> float:
+        """That a call took, on average; infinite, if none has ended."""
+        return float(self._samples[: self._count, 0].mean()) if self._count else math.inf
 
     def learn(self, sample: Sample) -> None:
         """Takes in a call that ended."""
@@ -110,7 +115,7 @@ class CallCosts:
         window_s = math.inf if math.isinf(oldest_at) else max(now - oldest_at, seconds[-1])
         mass, running, unseen = _life_table(found, in_flight, now, window_s)
         most = np.maximum(self._longest, costs.max(axis=0))
-        longer = np.minimum(LEAP * costs.max(axis=0), most)
+        longer = np.minimum(np.maximum(LEAP * costs.max(axis=0), self._assumed), most)
         rest = running * most + unseen * longer
         weights = np.column_stack([mass, mass[:, None] * costs, mass[:, None] * costs**2])
         beyond = np.vstack([np.cumsum(weights[::-1], axis=0)[::-1], np.zeros(5)])

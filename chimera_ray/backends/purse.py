@@ -15,8 +15,6 @@ from chimera_ray.errors import BudgetError, StopError
 log = logging.getLogger(__name__)
 HEARTBEAT_S = 2.0
 GATHER_S = 0.005
-AGAIN_S = 1.0
-"""until calls that wait are asked for again, if this process has no news: others may have"""
 RETRY_S = 0.2
 MAX_RETRY_S = 2.0
 LOST_S = 180.0
@@ -143,11 +141,11 @@ class Purse:
             self._pump = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        trouble_s = RETRY_S
+        again_s, trouble_s = HEARTBEAT_S, RETRY_S
         loop = asyncio.get_running_loop()
         failing_since: float | None = None
         while True:
-            wait_s = AGAIN_S if self._waiters else HEARTBEAT_S
+            wait_s = again_s if self._waiters else HEARTBEAT_S
             if failing_since is not None:
                 wait_s, trouble_s = trouble_s, min(trouble_s * 2, MAX_RETRY_S)
             with suppress(TimeoutError):
@@ -156,7 +154,7 @@ class Purse:
             await asyncio.sleep(GATHER_S)
             self._news.clear()
             try:
-                await self._tell()
+                again_s = await self._tell()
                 trouble_s, failing_since = RETRY_S, None
             except Exception as exc:  # noqa: BLE001 - the budget's actor is being started again
                 log.info("the budget did not answer: %s", exc)
@@ -165,7 +163,7 @@ class Purse:
                 if self._waiters and silent_s > LOST_S:  # it will not come back by itself
                     self.refuse(StopError(f"the budget did not answer for {silent_s:.0f} s: {exc}"))
 
-    async def _tell(self, *, is_last: bool = False) -> None:
+    async def _tell(self, *, is_last: bool = False) -> float:
         while self._waiters and self._waiters[0][1].done():
             self._waiters.popleft()
         waiting = [self._waiters[at][0] for at in range(min(len(self._waiters), MAX_WANTED))]
@@ -191,6 +189,7 @@ class Purse:
                 ticket = Ticket(wanted, time.monotonic(), reserved)
                 self._fleets.setdefault(wanted.kind, _Fleet()).add(ticket)
                 waiter.set_result(ticket)
+        return grant.again_in_s
 
     def _look(self, now: float) -> None:
         if now - self._looked_at > AGES_S:

@@ -15,7 +15,7 @@ from chimera_ray.backends.call_costs import (
     age_of,
 )
 
-LONGEST = (1.0, 100_000.0)
+ASSUMED, LONGEST = np.array([0.5, 50_000]), np.array([1.0, 100_000.0])
 
 
 def _ages(*seconds: float) -> Counts:
@@ -27,7 +27,7 @@ def _ages(*seconds: float) -> Counts:
 
 def _costs(*lengths: float) -> CallCosts:
     """Calls of so many seconds, which cost a cent and 1,000 tokens a second."""
-    costs = CallCosts((0.5, 50_000), LONGEST)
+    costs = CallCosts(ASSUMED, LONGEST)
     for length in lengths:
         costs.learn(Sample(length, length / 100, length * 1_000, 100.0))
     return costs
@@ -69,7 +69,7 @@ def test_costs_of_a_call_that_has_run_for_long_are_those_of_long_calls() -> None
 
 
 def test_costs_do_not_depend_on_age_where_all_calls_take_as_long() -> None:
-    costs = CallCosts((0.5, 50_000), LONGEST)
+    costs = CallCosts(ASSUMED, LONGEST)
     for n in range(1_000):
         costs.learn(Sample(10.0, 0.01, 500 + n, n / 10))
     mean = costs.outlook(_ages(*[5.0] * 100), 100.0).mean[:, 1]
@@ -83,7 +83,7 @@ def test_costs_follow_lengths_that_change() -> None:
 
 def test_costs_of_long_calls_begun_long_ago_do_not_make_all_calls_long() -> None:
     """One in ten takes 100 s, and fifty of them are always in flight beside five short ones."""
-    costs, now = CallCosts((0.5, 50_000), LONGEST), 0.0
+    costs, now = CallCosts(ASSUMED, LONGEST), 0.0
     for n in range(4_000):
         now = n / 5
         is_long = n % 10 == 0
