@@ -1,6 +1,6 @@
 """Runs with a cap, in virtual time: how near the cap they end, and how many calls are in flight.
 
-    python benchmarks/budget_runs.py [--seeds 20] [--workers 2]
+    python benchmarks/budget_runs.py [--seeds 10] [--workers 2]
 
 Each run has a shape of reply lengths, a way in which waiting depends on length, a few processes
 with slots of their own, and a cap; its replies, seeds and retries are drawn. Of each shape it

@@ -23,10 +23,9 @@ SPREAD = 2.0
 BEFORE = "before"
 """the name under which processes are told what was spent before this execution"""
 LEAST_AGAIN_S, MOST_AGAIN_S = 0.05, 2.0
-MOST_ASSUMED = 1 / 8
-"""of the cap that one call is assumed to cost, so that several start before any has ended"""
-MOST_LONGEST = 1 / 20
-"""of the cap, likewise, that a call is taken to cost which outlasts all that have ended"""
+UNKNOWN = 1 / 8
+"""of the cap that a call is taken to cost at most which outlasts all that have ended, or before any
+has: so several are in flight from the start, however small the cap"""
 _ONE = np.eye(1, NUM_AGES, dtype=np.int64)[0]
 
 
@@ -154,8 +153,8 @@ class Budget:
             for known in calls:
                 if known.kind not in self._costs:
                     earlier = self._earlier.get(known.kind, ())
-                    assumed = np.minimum(known.assumed, MOST_ASSUMED * self._caps)
-                    longest = np.minimum(known.longest, MOST_LONGEST * self._caps)
+                    assumed = np.minimum(known.assumed, UNKNOWN * self._caps)
+                    longest = np.minimum(known.longest, UNKNOWN * self._caps)
                     self._costs[known.kind] = CallCosts(assumed, longest, earlier)
         for ended in report.ended:
             if ended.kind in self._costs:
