@@ -1,7 +1,8 @@
 """Every mistake of `mistakes.py`, made for real: what the jobs say, and with which exit code.
 
-python benchmarks/make_mistakes.py            make them all, write docs/errors.md
-python benchmarks/make_mistakes.py NAME …     make these, print what is said
+python benchmarks/make_mistakes.py                 make them all, write docs/errors.md
+python benchmarks/make_mistakes.py --without-ray   leave out those that take a Ray cluster
+python benchmarks/make_mistakes.py NAME …          make these, print what is said
 """
 
 import json
@@ -21,8 +22,6 @@ from typing import NamedTuple
 
 from mistake_folders import FOLDERS, ROOT
 from mistakes import KEY, MISTAKES, Mistake
-
-from chimera_ray.text.shown import html
 
 PAGE = ROOT / "docs" / "errors.md"
 TIMEOUT_S = 180.0
@@ -102,16 +101,20 @@ def make(mistake: Mistake, port: int) -> Outcome:
         if not any("output_dir" in argument for argument in given):
             given.append(f"output_dir={place.output_dir}")
         script = str(ROOT / "jobs" / f"{mistake.job}.py")
-        done = subprocess.run(
-            [*place.python, script, *given],
-            cwd=folder,
-            env={**_environment(), **mistake.env},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
+        command = [*place.python, script, *given]
+        env = {**_environment(), **mistake.env}
+        process = subprocess.Popen(
+            command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        with process:
+            try:
+                shown, said = process.communicate(timeout=TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.terminate()
+                shown, said = process.communicate()
+                said += f"nothing more within {TIMEOUT_S:.0f} s"
     here = {folder: "OUT", f":{port}/": ":PORT/", sys.executable: "PYTHON", f"{ROOT}/": ""}
-    return Outcome(done.returncode, _placed(done.stderr, here), _placed(done.stdout, here))
+    return Outcome(process.returncode, _placed(said, here), _placed(shown, here))
 
 
 def _environment() -> dict[str, str]:
@@ -125,6 +128,7 @@ def _placed(text: str, here: Mapping[str, str]) -> str:
     for what, name in here.items():
         text = text.replace(what, name)
     text = re.sub(r"part-\d+-\w+-\d+", "part-N", text)
+    text = re.sub(r"reached in \d+ s", "reached in N s", text)
     return re.sub(r"(demo-|/)(?:[0-9a-f]{16}|[0-9a-f]{8})(?=[/ ])", r"\1N", text)
 
 
@@ -145,12 +149,15 @@ def row_of(mistake: Mistake, outcome: Outcome) -> str:
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"[|`*_\[\]\\]", lambda found: f"&#{ord(found[0])};", html(text))
+    return re.sub(r"[&<>|`*\[\]\\]", lambda found: f"&#{ord(found[0])};", text)
 
 
-def main(names: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """The command line."""
-    outcomes = made(names or list(MISTAKES))
+    is_without_ray = list(arguments) == ["--without-ray"]
+    chosen = [name for name in MISTAKES if not (is_without_ray and MISTAKES[name].needs_ray)]
+    names = [] if is_without_ray else arguments
+    outcomes = made(names or chosen)
     if not names:
         rows = [row_of(MISTAKES[name], outcome) for name, outcome in outcomes.items()]
         PAGE.write_text(HEAD + "\n".join(rows) + "\n", encoding="utf-8")

@@ -165,6 +165,7 @@ MISTAKES = {
     "ray_http": Mistake(
         "RAY_ADDRESS with http://",
         (*SMALL, "runtime=cluster"),
+        1,
         env={"RAY_ADDRESS": "http://127.0.0.1:8265"},
         needs_ray=True,
     ),

@@ -163,7 +163,7 @@ def explain(exc: ValidationError, prefix: str) -> str:
         field = _FIELDS.get(where) or _FIELDS.get(where.rsplit(".", 1)[-1])
         said = field or error["msg"].removeprefix("Value error, ")
         said += _shown(where, error["input"])
-        problems.append(f"{where}: {known or said}")
+        problems.append(f"{where}: {known or said}" if where else error["msg"])
     return redacted("; ".join(problems))
 
 

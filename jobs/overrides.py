@@ -8,6 +8,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 import hydra
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
 
@@ -55,5 +56,4 @@ def why(exc: Exception) -> str:
 def quoted(value: str) -> str:
     """A text → the same as Hydra's grammar quotes it; quotes that it begins or ends with go."""
     inner = value.strip("\"'") if value[:1] in "\"'" else value
-    escaped = inner.replace('"', '\\"')
-    return f'"{escaped}\\"' if escaped.endswith("\\") else f'"{escaped}"'
+    return QuotedString(inner, Quote.double).with_quotes()
