@@ -106,7 +106,8 @@ class Runtime(Strict):
     """kind=preview: rows that each stage takes at most"""
     max_cost_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """what all calls behind the run's rows may cost, those of earlier executions included; at the
-    cap nothing new starts and the run ends with exit code 3"""
+    cap nothing new starts and the run ends with exit code 3. With a token limit for every call it
+    is passed by one call at most; near it, fewer calls are in flight"""
     max_total_tokens: Annotated[int, Field(gt=0)] | None = None
     """the same for input and output tokens"""
     stop_grace_s: Annotated[float, Field(ge=0)] = 10.0

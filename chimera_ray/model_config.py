@@ -59,6 +59,16 @@ class _Model(Strict):
     sampling: Sampling = Sampling()
     prices: Prices = Prices()
 
+    @property
+    def max_output(self) -> int | None:
+        """Output tokens of one call, unless its request says; None: no limit."""
+        return self.sampling.max_tokens
+
+    @property
+    def context(self) -> int | None:
+        """Input and output tokens of one call; None: no limit that is known."""
+        return None
+
     def identity(self) -> str:
         """What a reply depends on: weights and sampling, never how they are reached."""
         return digest("model", self.name, self.sampling.model_dump_json())
@@ -171,6 +181,8 @@ class Batch(Strict):
     """of the list prices"""
 
 
+LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""names of a request's limit, one of which a server knows"""
 Structured = Literal["json_schema", "json_object", "none"]
 
 
@@ -201,6 +213,13 @@ class OpenAIModel(_Model):
     def endpoint(self) -> str:
         """What its limits hold for: a model at a URL under a key's name."""
         return f"{self.name} at {self.base_url or 'the provider'} by {self.api_key_env}"
+
+    @property
+    def max_output(self) -> int | None:
+        """Output tokens of one call; of several limits that are sent, the largest."""
+        limits: dict[str, Any] = {self.token_limit_field: self.sampling.max_tokens}
+        limits |= {name: self.extra_body[name] for name in LIMIT_FIELDS if name in self.extra_body}
+        return max((limit for limit in limits.values() if isinstance(limit, int)), default=None)
 
     def identity(self) -> str:
         """What a reply depends on: weights, sampling and extra fields."""
@@ -297,6 +316,13 @@ class VllmModel(_Model):
     """further arguments of vLLM's AsyncEngineArgs, which win over all of these"""
     shape: Shape | None = None
     """None: read from the weights' config.json, which then must be at hand"""
+
+    @property
+    def context(self) -> int | None:
+        """Input and output tokens of one call, as far as the configuration says."""
+        said = self.engine_args.get("max_model_len", self.max_model_len)
+        own = None if self.shape is None else self.shape.max_position
+        return said if isinstance(said, int) and said > 0 else own
 
     @property
     def num_workers(self) -> int:

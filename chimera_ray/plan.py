@@ -163,6 +163,7 @@ def _load(flow: Flow) -> StageLoad:
             asked.to_come.input_tokens + asked.to_come.output_tokens,
             asked.call_s,
             asked.to_come.output_tokens,
+            asked.longest,
         )
         for asked in flow.asked
     )

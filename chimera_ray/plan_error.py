@@ -72,7 +72,8 @@ def served_models(config: Config, graph: Graph) -> list[Served]:
     check_start(config, replace(graph, nodes=()))  # of the other roles nothing is asked here
     for model in served.values():
         check_model(model, is_here=config.runtime.kind != "cluster")
-    idle = [RoleLoad(role, *(constant(0) for _ in range(4))) for role in served]
+    none = constant(0)
+    idle = [RoleLoad(role, none, none, none, none) for role in served]
     return [
         Served(served["solver" if "solver" in plan.roles else plan.roles[0]], plan)
         for plan in gpus_of(config, idle).engines

@@ -16,6 +16,7 @@ from chimera_ray.llm import Usage
 from chimera_ray.model_config import ModelConfig, OpenAIModel, SimulatedModel
 from chimera_ray.plan_config import LowHigh, PlanConfig, RolePrior, StagePrior
 from chimera_ray.plan_estimate import Dice, Draws, Estimate, assumed, constant, fold_share, rate
+from chimera_ray.plan_limits import limits_of
 from chimera_ray.plan_sample import CallSample, StageSample
 from chimera_ray.stage import Fold
 from chimera_ray.stages import STAGES
@@ -40,6 +41,8 @@ class Asked(NamedTuple):
     paid: RoleAccount
     to_come: Spent
     call_s: Draws
+    longest: int | None
+    """output tokens of the longest reply; None: no limit"""
 
 
 class Flow(NamedTuple):
@@ -111,10 +114,16 @@ def _ask(
         return known or assumed((0.0, 0.0))
 
     calls = rounds * dice.draw(estimate("calls_per_row", bool(rounds.any())))
+    calls = np.minimum(calls, sample.most_calls)
     read, written = (
         estimate(name, bool(calls.any())) for name in ("input_tokens", "output_tokens")
     )
-    per_call = dice.draw(read), dice.draw(written)
+    limits = limits_of(model, sample.node.params)
+    reply = dice.draw(read), dice.draw(written)
+    if not written.num_measured:  # as measured, a second call is one of the calls
+        again, each = limits.cut(reply[1])
+        calls, reply = calls * again, (reply[0], each)
+    per_call = limits.hold(*reply)
     usd = _usd_per_token(model, found)
     to_come = Spent(
         calls,
@@ -124,7 +133,7 @@ def _ask(
     )
     paid = sample.paid.get(role, RoleAccount())
     seconds = _call_s(config.plan, model, found, per_call[1], dice)
-    return Asked(role, written.num_measured, paid, to_come, seconds)
+    return Asked(role, written.num_measured, paid, to_come, seconds, limits.longest)
 
 
 def _usd_per_token(model: ModelConfig, found: CallSample) -> tuple[float, float]:
@@ -138,7 +147,7 @@ def _usd_per_token(model: ModelConfig, found: CallSample) -> tuple[float, float]
 
     def share(part: str, whole: str) -> float:
         total = found.measured[whole].sum() if found.measured else 0.0
-        return float(found.measured[part].sum() / total) if total else 0.0
+        return min(float(found.measured[part].sum() / total), 1.0) if total else 0.0
 
     # A cost is linear in its tokens: of a cached one alone, it is what caching takes off.
     return (

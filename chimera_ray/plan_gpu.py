@@ -92,7 +92,8 @@ def _by_engine(config: Config, loads: Sequence[RoleLoad]) -> dict[str, EngineLoa
         if shape is not None:
             found = problems_of(model, shape)
             problems |= {text: load.role for text in found if text not in problems}
-        limit = model.sampling.max_tokens or model.max_model_len
+        limits = (load.longest or model.max_output, model.context)
+        limit = min((each for each in limits if each is not None), default=None)
         each = asked.setdefault(
             model.engine_id, EngineLoad(model.model_copy(update={"shape": shape}), [], [])
         )

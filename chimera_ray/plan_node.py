@@ -61,7 +61,7 @@ class EngineLoad(NamedTuple):
         """Of a prompt and its reply, which the engine ends at its limit."""
         calls = np.sum([role.calls for role in self.roles], axis=0)
         tokens = np.sum([role.tokens for role in self.roles], axis=0)
-        limit = self.model.max_model_len or np.inf
+        limit = self.model.context or np.inf
         return np.asarray(np.minimum(tokens / np.maximum(calls, 1), limit))
 
     @property

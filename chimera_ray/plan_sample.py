@@ -5,6 +5,7 @@ nothing, and what was paid for behind them is found.
 """
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,8 @@ class StageSample:
     """outputs asked of the known rows that are to be done"""
     rest_calls: float
     """rounds of asking that these need; for most stages their number"""
+    most_calls: float
+    """that the rows to be done may ask for; infinite: the parameters do not say"""
     yields: Floats
     """outputs of each ended row, failed ones too, by what the parameters ask for"""
     calls: Mapping[str, CallSample]
@@ -106,7 +109,9 @@ def _sample_computed(node: Node, num_inputs: int, num_outputs: int) -> StageSamp
     asked = _asked(node, ())[0, 0]
     share = num_outputs / (num_inputs * asked) if num_inputs else 0.0
     yields = np.full(num_inputs, share) if asked > 1 else _shares(num_inputs, num_outputs)
-    return StageSample(node, num_inputs, num_inputs, num_outputs, asked, 0.0, 0.0, yields, {}, {})
+    return StageSample(
+        node, num_inputs, num_inputs, num_outputs, asked, 0.0, 0.0, 0.0, yields, {}, {}
+    )
 
 
 def _shares(num_inputs: int, num_outputs: int) -> Floats:
@@ -123,6 +128,7 @@ def _sample(graph: Graph, standing: Standing, num_outputs: int) -> StageSample:
     yields, calls = _read(standing, ended, asked)
     paid = standing.index.call_totals(standing.found.position[outcome != NONE])
     rest = asked[standing.todo].sum(axis=0)
+    max_rounds = getattr(node.params, "max_rounds", None)
     return StageSample(
         node=node,
         num_inputs=len(outcome),
@@ -131,6 +137,7 @@ def _sample(graph: Graph, standing: Standing, num_outputs: int) -> StageSample:
         asked=float(_asked(node, ())[0, 0]),
         rest_outputs=float(rest[0]),
         rest_calls=float(rest[1]),
+        most_calls=math.inf if max_rounds is None else float(len(standing.todo) * max_rounds),
         yields=yields,
         calls=calls,
         paid={role: RoleAccount(**counts) for role, counts in paid.items()},

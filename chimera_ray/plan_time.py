@@ -25,6 +25,8 @@ class RoleLoad(NamedTuple):
     """seconds that one call takes"""
     output_tokens: Draws
     """of all these calls"""
+    longest: int | None = None
+    """output tokens of the longest reply; None: no limit"""
 
 
 class StageLoad(NamedTuple):

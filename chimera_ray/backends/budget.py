@@ -1,118 +1,232 @@
-"""What a run may spend: `Budget` counts for the whole cluster, `Purse` asks it for one process.
+"""What a run may spend: `Budget` counts for the whole cluster, and says which calls may start.
 
-A call is let through if what was spent, what is in flight by estimate and its own estimate stay
-within the cap. So spending ends near the cap, and passes it by no more than calls in flight cost
-above their estimates.
+A call starts if what was spent, all calls in flight at the most that they may cost, and the call
+itself at what it is expected to cost stay within the cap. The most is what a token limit allows;
+where there is none, what such calls are expected to cost by their kind and age, and a margin for
+their spread. So with limits the cap is passed by no more than the last call, and the nearer it is,
+the fewer calls are in flight.
 """
 
-import asyncio
-import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
-from chimera_ray.backends.forecast import Forecast
-from chimera_ray.backends.halt import Halt
-from chimera_ray.errors import BudgetError, StopError
-from chimera_ray.llm import Model, Reply, Request, Usage
+import numpy as np
 
-log = logging.getLogger(__name__)
+from chimera_ray.backends.budget_messages import Exchange, Grant, Report, Spend, Wanted
+from chimera_ray.backends.call_costs import NUM_AGES, CallCosts, Counts, Floats, Outlook, Sample
+
 SILENT_S = 30.0
 """a process not heard of for so long is dead; what it had in flight counts as spent"""
-HEARTBEAT_S = 2.0
-GATHER_S = 0.005
-RETRY_S = 0.2
-LOST_S = 180.0
-"""without an answer, several times what an actor takes to start again; then the run stops"""
-MAX_WANTED = 512
+SPREAD = 2.0
+"""standard deviations that calls in flight without a limit may cost above what is expected"""
+BEFORE = "before"
+"""the name under which processes are told what was spent before this execution"""
+LEAST_AGAIN_S, MOST_AGAIN_S = 0.05, 2.0
+UNKNOWN = 1 / 8
+"""of the cap that a call is taken to cost at most which outlasts all that have ended, or before any
+has: so several are in flight from the start, however small the cap"""
+_ONE = np.eye(1, NUM_AGES, dtype=np.int64)[0]
 
 
-class Spend(NamedTuple):
-    """Money and tokens."""
+@dataclass(frozen=True, slots=True)
+class _Fleet:
+    """Calls of one kind that one process has in flight."""
 
-    usd: float = 0.0
-    tokens: int = 0
+    ages: Counts
+    input: Floats
+    most: Floats | None
 
-    def plus(self, other: "Spend", sign: int = 1) -> "Spend":
-        """The sum, or the difference."""
-        return Spend(self.usd + sign * other.usd, self.tokens + sign * other.tokens)
+    def plus(self, other: "_Fleet") -> "_Fleet":
+        most = None if self.most is None or other.most is None else self.most + other.most
+        return _Fleet(self.ages + other.ages, self.input + other.input, most)
 
 
-class Report(NamedTuple):
-    """What one process tells."""
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What calls may come to."""
 
-    holder: str
-    wanted: tuple[Spend, ...]
-    """estimates of the calls that wait, oldest first"""
-    in_flight: int
-    reserved: Spend
-    """estimates of the calls in flight"""
+    most: Floats
+    variance: Floats
+    """of those without a limit, for which `most` is what is expected"""
+
+    def plus(self, other: "_Held") -> "_Held":
+        return _Held(self.most + other.most, self.variance + other.variance)
+
+    @property
+    def total(self) -> Floats:
+        return np.asarray(self.most + SPREAD * np.sqrt(self.variance))
+
+
+@dataclass(slots=True)
+class _Holder:
     spent: Spend
-    """since its last report"""
+    fleets: dict[str, _Fleet]
+    heard: float
 
-
-class Grant(NamedTuple):
-    """What it is told."""
-
-    num_calls: int
-    """so many of the wanted may start"""
-    refusal: str
-    """not empty: nothing may start any more, and why"""
-    again_in_s: float
-
-
-Exchange = Callable[[Report], Awaitable[Grant]]
+    @property
+    def is_idle(self) -> bool:
+        return not any(fleet.ages.any() for fleet in self.fleets.values())
 
 
 class Budget:
     """Caps, what was spent, and what is in flight, by process."""
 
     def __init__(
-        self, max_cost_usd: float | None, max_total_tokens: int | None, spent: Spend
+        self,
+        max_cost_usd: float | None,
+        max_total_tokens: int | None,
+        spent: Spend,
+        earlier: Mapping[str, Iterable[Sample]] | None = None,
+        *,
+        grants_from: float | None = None,
     ) -> None:
-        """What was spent before counts."""
-        self._max_usd, self._max_tokens, self.spent = max_cost_usd, max_total_tokens, spent
-        self._holders: dict[str, tuple[int, Spend, float]] = {}
+        """Begins to count.
+
+        Args:
+            max_cost_usd: the cap on money; None: there is none.
+            max_total_tokens: the cap on input and output tokens; None: there is none.
+            spent: so far.
+            earlier: calls of earlier executions, by kind.
+            grants_from: None, or the budget was started again: the time when all processes have
+                told what they spent, which `spent` may hold in part, and what they have in flight.
+        """
+        self._max_usd, self._max_tokens, self._at_least = max_cost_usd, max_total_tokens, spent
+        self._grants_from = -math.inf if grants_from is None else grants_from
+        self._gone: dict[str, Spend] = {BEFORE: spent} if grants_from is None else {}
+        limits = (max_cost_usd, max_total_tokens)
+        self._caps = np.array([np.inf if cap is None else cap for cap in limits], np.float64)
+        self._earlier = {kind: tuple(samples) for kind, samples in (earlier or {}).items()}
+        self._costs: dict[str, CallCosts] = {}
+        self._untrue: set[str] = set()
+        self._holders: dict[str, _Holder] = {}
+
+    @property
+    def spent(self) -> Spend:
+        """By this execution and those before it."""
+        total = Spend()
+        for spent in (*self._gone.values(), *(each.spent for each in self._holders.values())):
+            total = total.plus(spent)
+        usd, tokens = map(max, total, self._at_least)
+        return Spend(usd, int(tokens))
 
     def exchange(self, report: Report, now: float) -> Grant:
         """A report → which of its calls may start."""
         self._bury(now)
-        self.spent = self.spent.plus(report.spent)
-        self._holders[report.holder] = (report.in_flight, report.reserved, now)
-        held = self.spent
-        for _, reserved, _ in self._holders.values():
-            held = held.plus(reserved)
-        num_calls, granted = 0, Spend()
-        for estimate in report.wanted:
-            if not self._fits(held.plus(granted).plus(estimate)):
-                break
-            granted = granted.plus(estimate)
-            num_calls += 1
-        in_flight, reserved = report.in_flight + num_calls, report.reserved.plus(granted)
-        self._holders[report.holder] = (in_flight, reserved, now)
-        is_idle = not any(count for count, _, _ in self._holders.values())
-        is_over = bool(report.wanted) and not self._fits(self.spent.plus(report.wanted[0]))
-        is_spent = is_over and (is_idle or not self._fits(self.spent))
-        return Grant(num_calls, self._refusal() if is_spent else "", 0.1)
+        self._hear(report, now)
+        granted: tuple[Spend, ...] = ()
+        refusal = ""
+        if report.is_last:
+            del self._holders[report.holder]
+            self._gone[report.holder] = report.spent
+        elif now >= self._grants_from:
+            granted, refusal = self._granted(report, now)
+        return Grant(granted, refusal, self._again_in_s(), tuple(self._gone.items()))
 
-    def _fits(self, spend: Spend) -> bool:
-        is_cheap = self._max_usd is None or spend.usd <= self._max_usd
-        return is_cheap and (self._max_tokens is None or spend.tokens <= self._max_tokens)
+    def _granted(self, report: Report, now: float) -> tuple[tuple[Spend, ...], str]:
+        holder, spent = self._holders[report.holder], np.array(self.spent, np.float64)
+        is_idle = all(each.is_idle for each in self._holders.values())
+        held = self._in_flight(now)
+        granted: list[Spend] = []
+        is_over = bool(np.any(spent >= self._caps))
+        for wanted in report.wanted:
+            expected, own = self._expected(wanted, now)
+            # What nobody knows yet is found out by one call, unless its prompt alone is too much.
+            is_probe = is_idle and not granted and not self._costs[wanted.kind].is_measured
+            least = np.array(wanted.input, np.float64) if is_probe else expected
+            if is_over or np.any(spent + held.total + least > self._caps):
+                is_final = is_over or (is_idle and not granted)
+                return tuple(granted), self._refusal() if is_final else ""
+            held = held.plus(own)
+            granted.append(Spend(float(own.most[0]), round(float(own.most[1]))))
+            fleet = _Fleet(_ONE, np.array(wanted.input, np.float64), _floats(wanted.most))
+            known = holder.fleets.get(wanted.kind)
+            holder.fleets[wanted.kind] = fleet if known is None else known.plus(fleet)
+        return tuple(granted), ""
+
+    def _hear(self, report: Report, now: float) -> None:
+        for name, spent in report.gone:
+            if name not in self._holders:
+                self._gone.setdefault(name, spent)
+        self._gone.pop(report.holder, None)
+        for calls in (report.wanted, report.flights):
+            for known in calls:
+                if known.kind not in self._costs:
+                    earlier = self._earlier.get(known.kind, ())
+                    assumed = np.minimum(known.assumed, UNKNOWN * self._caps)
+                    longest = np.minimum(known.longest, UNKNOWN * self._caps)
+                    self._costs[known.kind] = CallCosts(assumed, longest, earlier)
+        for ended in report.ended:
+            if ended.kind in self._costs:
+                usd, tokens = (max(part, 0.0) for part in ended.output)
+                self._costs[ended.kind].learn(Sample(ended.seconds, usd, tokens, now))
+            if ended.is_beyond:
+                self._untrue.add(ended.kind)
+        fleets = {
+            flight.kind: _Fleet(
+                np.array(flight.ages, np.int64),
+                np.array(flight.input, np.float64),
+                _floats(flight.most),
+            )
+            for flight in report.flights
+        }
+        self._holders[report.holder] = _Holder(report.spent, fleets, now)
+
+    def _expected(self, wanted: Wanted, now: float) -> tuple[Floats, _Held]:
+        """A call → what it is expected to cost, and what it may come to once it is in flight."""
+        outlook = self._outlook(wanted.kind, now)
+        expected = np.array(wanted.input, np.float64) + outlook.mean[0]
+        most = _floats(wanted.most)
+        if most is None or wanted.kind in self._untrue:
+            return expected, _Held(expected, outlook.variance[0])
+        is_measured = self._costs[wanted.kind].is_measured
+        return np.minimum(expected, most) if is_measured else most, _Held(most, np.zeros(2))
+
+    def _in_flight(self, now: float) -> _Held:
+        held = _Held(np.zeros(2), np.zeros(2))
+        for holder in self._holders.values():
+            held = held.plus(self._held_by(holder, now))
+        return held
+
+    def _held_by(self, holder: _Holder, now: float) -> _Held:
+        held = _Held(np.zeros(2), np.zeros(2))
+        for kind, fleet in holder.fleets.items():
+            if fleet.most is not None and kind not in self._untrue:
+                held = held.plus(_Held(fleet.most, np.zeros(2)))
+                continue
+            outlook = self._outlook(kind, now)
+            expected = fleet.input + fleet.ages @ outlook.mean
+            held = held.plus(_Held(expected, fleet.ages @ outlook.variance))
+        return held
+
+    def _outlook(self, kind: str, now: float) -> Outlook:
+        fleets = [holder.fleets.get(kind) for holder in self._holders.values()]
+        ages = sum((fleet.ages for fleet in fleets if fleet is not None), np.zeros_like(_ONE))
+        return self._costs[kind].outlook(ages, now)
 
     def _bury(self, now: float) -> None:
-        for holder, (_, reserved, heard) in list(self._holders.items()):
-            if now - heard > SILENT_S:
-                self.spent = self.spent.plus(reserved)
-                del self._holders[holder]
+        for name, holder in list(self._holders.items()):
+            if now - holder.heard > SILENT_S:
+                usd, tokens = self._held_by(holder, now).most
+                del self._holders[name]
+                self._gone[name] = holder.spent.plus(Spend(float(usd), round(float(tokens))))
+
+    def _again_in_s(self) -> float:
+        """By how often calls end, which make room for others."""
+        shortest = min((costs.seconds for costs in self._costs.values()), default=math.inf)
+        return min(max(shortest / 10, LEAST_AGAIN_S), MOST_AGAIN_S)
 
     def _refusal(self) -> str:
-        parts = []
+        parts, spent = [], self.spent
         if self._max_usd is not None:
-            parts.append(f"{self.spent.usd:.4f} of {self._max_usd:g} USD")
+            parts.append(f"{spent.usd:.4f} of {self._max_usd:g} USD")
         if self._max_tokens is not None:
-            parts.append(f"{self.spent.tokens:,} of {self._max_tokens:,} tokens")
+            parts.append(f"{spent.tokens:,} of {self._max_tokens:,} tokens")
         return f"the budget leaves room for no further call: {' and '.join(parts)} spent"
+
+
+def _floats(spend: Spend | None) -> Floats | None:
+    return None if spend is None else np.array(spend, np.float64)
 
 
 def in_process(budget: Budget, clock: Callable[[], float]) -> Exchange:
@@ -122,156 +236,3 @@ def in_process(budget: Budget, clock: Callable[[], float]) -> Exchange:
         return budget.exchange(report, clock())
 
     return exchange
-
-
-class Purse:
-    """One process's side: calls wait here until the budget lets them through."""
-
-    def __init__(self, exchange: Exchange, holder: str) -> None:
-        """Made inside the event loop that it works in."""
-        self._exchange, self._holder = exchange, holder
-        self._waiters: deque[tuple[Spend, asyncio.Future[None]]] = deque()
-        self._in_flight, self._reserved, self._spent = 0, Spend(), Spend()
-        self._news = asyncio.Event()
-        self._refused: StopError | None = None
-        self._pump: asyncio.Task[None] | None = None
-
-    async def enter(self, estimate: Spend) -> None:
-        """Waits until a call of about this cost may start.
-
-        Raises:
-            StopError: it may not, nor may any other.
-        """
-        if self._refused is not None:
-            raise type(self._refused)(str(self._refused))
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((estimate, waiter))
-        self._wake()
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.leave(estimate, Spend())
-            raise
-
-    def leave(self, estimate: Spend, spent: Spend) -> None:
-        """A call of that estimate has ended and cost so much."""
-        self._in_flight -= 1
-        self._reserved = self._reserved.plus(estimate, -1)
-        self._spent = self._spent.plus(spent)
-        self._wake()
-
-    def refuse(self, reason: StopError) -> None:
-        """Turns away whoever waits, now and later."""
-        self._refused = self._refused or reason
-        while self._waiters:
-            _, waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(type(reason)(str(reason)))
-
-    async def close(self) -> None:
-        """Tells what was spent last."""
-        if self._pump is not None:
-            self._pump.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._pump
-            with suppress(Exception):  # the ledger has it; the budget is read anew from there
-                await self._tell()
-
-    def _wake(self) -> None:
-        self._news.set()
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._run())
-
-    async def _run(self) -> None:
-        wait_s, trouble_s = HEARTBEAT_S, RETRY_S
-        loop = asyncio.get_running_loop()
-        failing_since: float | None = None
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s if self._in_flight or self._waiters else None):
-                    await self._news.wait()
-            await asyncio.sleep(GATHER_S)
-            self._news.clear()
-            try:
-                again_in_s = await self._tell()
-                trouble_s, failing_since = RETRY_S, None
-            except Exception as exc:  # noqa: BLE001 - the budget's actor is being started again
-                log.info("the budget did not answer: %s", exc)
-                failing_since = loop.time() if failing_since is None else failing_since
-                silent_s = loop.time() - failing_since
-                if self._waiters and silent_s > LOST_S:  # it will not come back by itself
-                    self.refuse(StopError(f"the budget did not answer for {silent_s:.0f} s: {exc}"))
-                again_in_s = trouble_s
-                trouble_s = min(trouble_s * 2, 5.0)
-            wait_s = again_in_s if self._waiters else HEARTBEAT_S
-
-    async def _tell(self) -> float:
-        while self._waiters and self._waiters[0][1].done():
-            self._waiters.popleft()
-        spent, self._spent = self._spent, Spend()
-        waiting = [self._waiters[at][0] for at in range(min(len(self._waiters), MAX_WANTED))]
-        report = Report(self._holder, tuple(waiting), self._in_flight, self._reserved, spent)
-        try:
-            grant = await self._exchange(report)
-        except BaseException:
-            self._spent = self._spent.plus(spent)
-            raise
-        if grant.refusal:
-            self.refuse(BudgetError(grant.refusal))
-        for _ in range(min(grant.num_calls, len(self._waiters))):
-            estimate, waiter = self._waiters.popleft()
-            if waiter.done():  # given up meanwhile: the budget is told, or it would go on waiting
-                self._news.set()
-            else:
-                self._in_flight += 1
-                self._reserved = self._reserved.plus(estimate)
-                waiter.set_result(None)
-        return grant.again_in_s
-
-
-class Metered:
-    """A model under the run's budget and halt."""
-
-    def __init__(self, model: Model, halt: Halt, purse: Purse | None) -> None:
-        """The model itself is told of neither."""
-        self.name = model.name
-        self._model, self._halt, self._purse = model, halt, purse
-        self._forecast = Forecast(None)
-
-    async def complete(self, request: Request) -> Reply:
-        """Request → reply, if it may be asked for.
-
-        Raises:
-            StopError: nothing new may start.
-            RowError: as the model says.
-        """
-        self._halt.check()
-        if self._purse is None:
-            return await self._model.complete(request)
-        estimate = self._spend(self._forecast.usage(request))
-        await self._purse.enter(estimate)
-        spent = Spend()
-        try:
-            reply = await self._model.complete(request)
-            spent = self._spend(reply.usage)
-            self._forecast.learn(reply.usage)
-            return reply
-        finally:
-            self._purse.leave(estimate, spent)
-
-    @property
-    def trouble(self) -> str:
-        """What keeps the model from answering; empty: nothing."""
-        return self._model.trouble
-
-    def cost_usd(self, usage: Usage) -> float:
-        """Tokens of one call → US dollars."""
-        return self._model.cost_usd(usage)
-
-    async def close(self) -> None:
-        """Closes the model."""
-        await self._model.close()
-
-    def _spend(self, usage: Usage) -> Spend:
-        return Spend(self.cost_usd(usage), usage.input_tokens + usage.output_tokens)

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from chimera_ray.backends.budget import Budget, Purse
-from chimera_ray.backends.budget import in_process as budget_in_process
+from chimera_ray.backends.budget import in_process
+from chimera_ray.backends.purse import Purse
 from chimera_ray.config import Config
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Node
@@ -17,7 +17,7 @@ from chimera_ray.ledger.store import Store
 from chimera_ray.runners.own_engines import OwnEngines
 from chimera_ray.runners.reins import OwnLimiters, Reins
 from chimera_ray.runners.shared_rows import Item
-from chimera_ray.runners.spending import spent_so_far
+from chimera_ray.runners.spending import open_budget
 from chimera_ray.runners.worker import OpenModel, StageWorker, accepted, open_model
 
 CHUNK_ROWS = 512
@@ -89,9 +89,7 @@ class LocalCarrier:
         runtime = self._config.runtime
         if runtime.max_cost_usd is None and runtime.max_total_tokens is None:
             return None
-        spent = spent_so_far(self._config)
-        budget = Budget(runtime.max_cost_usd, runtime.max_total_tokens, spent)
-        return Purse(budget_in_process(budget, time.monotonic), self._run_id)
+        return Purse(in_process(open_budget(self._config), time.monotonic), self._run_id)
 
     async def _work(self, group: asyncio.TaskGroup, place: int, items: Sequence[Item]) -> None:
         async for records in self._workers[place].work(items):

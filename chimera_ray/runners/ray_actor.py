@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import ray
 
-from chimera_ray.backends.budget import Purse
 from chimera_ray.backends.engines import EnginePool
 from chimera_ray.backends.gate import Exchange
 from chimera_ray.backends.halt import Halt
+from chimera_ray.backends.purse import Purse
 from chimera_ray.config import Config
 from chimera_ray.errors import CarrierError, StopError
 from chimera_ray.graph import Node, rebuild_node

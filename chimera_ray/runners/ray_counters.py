@@ -12,13 +12,16 @@ from typing import Any, TypeVar
 
 import ray
 
-from chimera_ray.backends import budget, gate
+from chimera_ray.backends import budget_messages as messages
+from chimera_ray.backends import gate
 from chimera_ray.backends.limiter import Grant, Limiter, Report
 from chimera_ray.config import Config
 from chimera_ray.model_config import Limits, OpenAIModel
 
 NAMESPACE = "chimera_ray"
 IDLE_S = 600.0
+GATHER_S = 10.0
+"""in which all processes find a budget that was started again, and tell it what is in flight"""
 R = TypeVar("R")
 G = TypeVar("G")
 
@@ -48,18 +51,17 @@ class Limiters:
 
 
 class BudgetActor:
-    """One run's budget; started again, it reads from the ledger what was spent."""
+    """One run's budget; started again, it learns from its processes what they have spent."""
 
     def __init__(self, said: str) -> None:
         """Takes the run's configuration as JSON."""
-        from chimera_ray.runners.spending import spent_so_far  # late: limiters need none of it
+        from chimera_ray.runners.spending import open_budget  # late: limiters need none of it
 
-        config = Config.model_validate_json(said)
-        runtime = config.runtime
-        spent = spent_so_far(config)
-        self._budget = budget.Budget(runtime.max_cost_usd, runtime.max_total_tokens, spent)
+        is_again = ray.get_runtime_context().was_current_actor_reconstructed
+        grants_from = time.monotonic() + GATHER_S if is_again else None
+        self._budget = open_budget(Config.model_validate_json(said), grants_from)
 
-    async def exchange(self, report: budget.Report) -> budget.Grant:
+    async def exchange(self, report: messages.Report) -> messages.Grant:
         """A process's report → what it may start."""
         return self._budget.exchange(report, time.monotonic())
 
@@ -94,7 +96,7 @@ def start_budget(config: Config, run_id: str) -> object:
     )
 
 
-def way_to_budget(run_id: str) -> budget.Exchange:
+def way_to_budget(run_id: str) -> messages.Exchange:
     """A run → the way to its budget."""
     return _way(
         lambda: ray.get_actor(f"budget-{run_id}", namespace=NAMESPACE),

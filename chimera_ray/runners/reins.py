@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 
-from chimera_ray.backends.budget import Purse
 from chimera_ray.backends.engines import EnginePool
 from chimera_ray.backends.gate import Exchange, Gate, in_process
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Limiter
+from chimera_ray.backends.purse import Purse
 from chimera_ray.errors import ConfigError
 from chimera_ray.ledger.store import Store
 from chimera_ray.model_config import OpenAIModel, VllmModel

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from chimera_ray.backends import build_model
-from chimera_ray.backends.budget import Metered
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limits import SLOT
+from chimera_ray.backends.metered import Metered
 from chimera_ray.config import Config
 from chimera_ray.errors import BudgetError, StopError
 from chimera_ray.graph import Node
@@ -27,6 +27,7 @@ from chimera_ray.runners.perform import perform
 from chimera_ray.runners.reins import Reins
 from chimera_ray.runners.shared_rows import Item, SharedRows
 from chimera_ray.runners.slots import Slots
+from chimera_ray.runners.spending import work_of
 from chimera_ray.runners.stored_partials import StoredPartials, settled
 from chimera_ray.schemas import Call, Record, work_id
 
@@ -47,7 +48,11 @@ class StageWorker:
         self.node, self._run_id, self._halt = node, run_id, reins.halt
         store = Store(config.output_dir)
         num_slots = config.runtime.pool_of(node.name).max_in_flight
-        self._models = _open_models(config, node, reins, num_slots, open_model)
+        self._opened = _open_models(config, node, reins, num_slots, open_model)
+        self._models = {
+            role: Metered(model, reins.halt, reins.purse, work_of(config, node.name, role))
+            for role, model in self._opened.items()
+        }
         self._index = Index(store, node.folder, run_id)
         self._writer = Writer(store, node.folder, config.runtime.flush_s)
         served = [role for role in node.roles if isinstance(config.models.of(role), VllmModel)]
@@ -111,7 +116,7 @@ class StageWorker:
         if self._shared is not None:
             self._shared.close()
         await self._writer.close()
-        for model in set(self._models.values()):
+        for model in set(self._opened.values()):
             await model.close()
 
     def _start(self, item: Item, earlier: Sequence[Call]) -> asyncio.Task[Record | None]:
@@ -221,8 +226,7 @@ def _open_models(
         bound = config.models.of(role)
         key = bound.model_dump_json()
         if key not in opened:
-            model = open_model(bound, reins, num_slots * len(node.roles))
-            opened[key] = Metered(model, reins.halt, reins.purse)
+            opened[key] = open_model(bound, reins, num_slots * len(node.roles))
     return {role: opened[config.models.of(role).model_dump_json()] for role in node.roles}
 
 

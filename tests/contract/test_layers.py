@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
         frozenset({"drive", "publish", "audit", "audit_labels", "account", "contamination"})
         | {"provenance", "card"}
         | {"plan", "plan_flow", "plan_sample", "plan_time", "plan_estimate"}
-        | {"plan_gpu", "plan_node"},
+        | {"plan_gpu", "plan_node", "plan_limits"},
     ),
     (frozenset({"runners"}),),
     (frozenset({"frontier"}),),
