@@ -6,7 +6,7 @@ it holds neither. Knows no vendor: a backend raises `TransientProviderError` for
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Learnt
+from chimera_ray.backends.metered import ATTEMPTS
 from chimera_ray.errors import ChimeraError, ProviderError, TransientProviderError
 from chimera_ray.llm import LostAttempt, Reply
 from chimera_ray.model_config import Retry
@@ -82,7 +83,8 @@ async def persist(
                 used = reply.usage.input_tokens + reply.usage.output_tokens
                 return replace(reply, attempts=num_attempts, lost=tuple(lost))
             except ChimeraError as exc:
-                lost.extend(numbered(exc, num_attempts))
+                newly_lost = numbered(exc, num_attempts)
+                lost += newly_lost
                 if not isinstance(exc, TransientProviderError):
                     raise
                 is_limited, pause_s = exc.is_limited, exc.retry_after_s or 0.0
@@ -95,15 +97,13 @@ async def persist(
             if time.monotonic() - began + wait_s > retry.deadline_s:
                 why = f"the next one, in {wait_s:.0f} s, would be past the deadline"
                 raise _given_up(why, num_attempts, began, last)
-            slot = SLOT.get()
-            async with nullcontext() if slot is None else slot.lend():
-                await halt.sleep(wait_s)
+            await _pause(halt, wait_s, newly_lost)
     except ChimeraError as exc:
         with_lost(exc, lost, num_attempts)
         raise
 
 
-def numbered(error: ChimeraError, num_attempts: int) -> Iterable[LostAttempt]:
+def numbered(error: ChimeraError, num_attempts: int) -> list[LostAttempt]:
     """What an attempt raised → what has to be paid of it, by which attempt it was."""
     lost = (each for each in error.lost if isinstance(each, LostAttempt))
     return [each._replace(attempt=num_attempts) for each in lost]
@@ -126,6 +126,16 @@ async def _has_turn(gate: Gate, estimated: int, left_s: float, *, is_first: bool
     except TimeoutError:
         return False
     return True
+
+
+async def _pause(halt: Halt, wait_s: float, lost: Sequence[LostAttempt]) -> None:
+    """Waits, with the slot lent to another row; after what was lost, for the budget too."""
+    slot = SLOT.get()
+    async with nullcontext() if slot is None else slot.lend():
+        await halt.sleep(wait_s)
+    budgeted = ATTEMPTS.get()
+    if lost and budgeted is not None:
+        await budgeted.again(lost)
 
 
 def _wait_s(retry: Retry, num_attempts: int, asked_s: float | None) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,10 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run_virtually
 
+from chimera_ray.backends.budget import Budget, in_process
+from chimera_ray.backends.budget_messages import Spend
 from chimera_ray.backends.gate import Exchange, Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Grant, Learnt, Report
 from chimera_ray.backends.limits import MAX_LOST, SLOT, persist
+from chimera_ray.backends.metered import Metered, Work
+from chimera_ray.backends.purse import Purse
 from chimera_ray.errors import (
     BudgetError,
     ChimeraError,
@@ -23,7 +28,7 @@ from chimera_ray.errors import (
     StopError,
     TransientProviderError,
 )
-from chimera_ray.llm import LostAttempt, Reply, Usage
+from chimera_ray.llm import LostAttempt, Message, Reply, Request, Usage
 from chimera_ray.model_config import Retry
 from chimera_ray.runners.slots import Slots
 
@@ -420,3 +425,40 @@ def test_persist_late_slot_begins_no_attempt_past_the_deadline() -> None:
         return endpoint.asked_at
 
     assert len(run_virtually(work())) == 1
+
+
+class _Losing:
+    """A model whose every attempt is paid for and gives nothing, at a cent for 100 tokens."""
+
+    name, trouble = "losing", ""
+
+    def __init__(self) -> None:
+        self.error = TransientProviderError("cut")
+        self.error.lost = (LostAttempt(0, "cut", usage=Usage(0, 0, 1_000)),)
+        self.endpoint = Endpoint(then=self.error)
+
+    async def complete(self, request: Request) -> Reply:
+        return await _persist(self.endpoint.attempt)
+
+    def cost_usd(self, usage: Usage) -> float:
+        return usage.output_tokens / 1e4
+
+    async def close(self) -> None:
+        return
+
+
+def test_persist_under_a_budget_begins_no_attempt_that_lost_ones_left_no_room_for() -> None:
+    async def work() -> tuple[int, BudgetError]:
+        model, budget = _Losing(), Budget(0.25, None, Spend())
+        purse = Purse(in_process(budget, time.monotonic), "a")
+        work = Work("sample_trajectory.solver", max_tokens=1_000)
+        with pytest.raises(BudgetError) as stopped:
+            await Metered(model, Halt(), purse, work).complete(
+                Request((Message("user", "x"),), None, 1)
+            )
+        await purse.close()
+        return len(model.endpoint.asked_at), stopped.value
+
+    num_attempts, stopped = run_virtually(work())
+    assert num_attempts == 2
+    assert [each.attempt for each in stopped.lost if isinstance(each, LostAttempt)] == [1, 2]
