@@ -173,7 +173,9 @@ _FIELDS = {
     "recipe.name": "must be of a-z, 0-9 and _, at most 60 of them, not beginning with _",
     "recipe.subjects": "must be a list of subjects, at least one",
     "recipe.stages": "must be a list of stages, at least one",
-    "api_key_env": f"must be a variable's name of A-Z, 0-9 and _; {HINT}",
+    **dict.fromkeys(("api_key_env", "env"), f"must be a variable's name of A-Z, 0-9 and _; {HINT}"),
+    "reasoning_effort": "must be one short word, as none, low or xhigh",
+    "api_key_header": "must be a header's name",
 }
 """what a pattern means"""
 _CLOSED = frozenset({"base_url", "api_key_env", "headers", "query", "extra_body", "env"})

@@ -36,7 +36,9 @@ _FORMS = re.compile(
 _FREE = ("extra_body", "headers", "query", "engine_args", "chat_template_args", "api_key_env")
 """fields that go to a server as they are: a long random string there is a key"""
 _RANDOM = re.compile(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+/=]{16,}")
-_PAIR = re.compile(r"([\w-]+)[\"']?\s*:\s*[^\s{\[,}\]]")
+_PAIR = re.compile(
+    r"([\w-]+)[\"']?\s*:\s*(?:\{\s*[\"']?value[\"']?\s*:\s*)?[^\s{\[,}\]]"
+)
 """the names of a mapping's texts, as a command line writes it"""
 _MIN_PART, _MIN_WHOLE = 12, 6
 """characters of a variable's value that is looked for inside a text, and as the whole text"""
@@ -115,7 +117,10 @@ def _why(place: tuple[object, ...], text: str, held: Mapping[str, str]) -> str:
         return "holds the value of an environment variable that is a secret"
     if _FORMS.search(text):
         return "looks like a key, or carries a password"
-    name = next((part for part in reversed(place) if isinstance(part, str)), "")
+    names = [part for part in place if isinstance(part, str)]
+    if len(names) > 1 and names[-1] == "value":  # of a header
+        names.pop()
+    name = names[-1] if names else ""
     if text and _NAME.search(_CAMEL.sub("_", name)):
         return "is a secret by its name"
     if name.endswith("revision") or not any(part in _FREE for part in place):

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chimera_ray.llm import Usage
 from chimera_ray.schemas import digest
@@ -37,7 +37,8 @@ class Sampling(Strict):
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """output tokens, reasoning included"""
-    reasoning_effort: Literal["minimal", "low", "medium", "high"] | None = None
+    reasoning_effort: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,19}$")] | None = None
+    """a word that the server takes, as none, minimal, low, medium, high, xhigh, max"""
 
 
 class Prices(Strict):
@@ -184,6 +185,29 @@ class Batch(Strict):
 LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """names of a request's limit, one of which a server knows"""
 Structured = Literal["json_schema", "json_object", "none"]
+Variable = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
+"""an environment variable's name"""
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=100)]
+_OWN_HEADERS = frozenset(
+    {"accept-encoding", "connection", "content-encoding", "content-length", "content-type"}
+    | {"expect", "host", "idempotency-key", "keep-alive", "te", "trailer", "transfer-encoding"}
+    | {"upgrade"}
+)
+"""which say how a request is sent, so that no model file can"""
+
+
+class HeaderValue(Strict):
+    """What a header says: a variable's value, for what is secret, or a text."""
+
+    env: Variable | None = None
+    """name of the environment variable that holds it, which is read where the call is made"""
+    value: Annotated[str, Field(pattern=r"^[ -~]*$")] | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "HeaderValue":
+        if (self.env is None) == (self.value is None):
+            raise ValueError("must be {env: NAME} or {value: text}")
+        return self
 
 
 class OpenAIModel(_Model):
@@ -192,9 +216,15 @@ class OpenAIModel(_Model):
     backend: Literal["openai"]
     base_url: Annotated[str, Field(pattern=r"^https?://[^@?#]+$")] | None = None
     """None: the provider's own"""
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = "OPENAI_API_KEY"
+    api_key_env: Variable | None = "OPENAI_API_KEY"
     """name of the environment variable that holds the key, which is read where the call is made;
     None: the endpoint takes no key"""
+    api_key_header: HeaderName | None = None
+    """the header that holds the key as it is, e.g. api-key; None: `Authorization: Bearer` and it"""
+    headers: Mapping[HeaderName, HeaderValue] = {}
+    """further headers of every request"""
+    query: Mapping[Annotated[str, Field(min_length=1)], str] = {}
+    """what every URL ends with, e.g. {api-version: "2025-04-01-preview"}"""
     structured_output: Structured = "json_schema"
     """how a stage's fields are asked for; the prompt asks for JSON in any case"""
     token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"  # noqa: S105 - a field's name
@@ -209,10 +239,24 @@ class OpenAIModel(_Model):
     batch: Batch | None = None
     """None: call by call"""
 
+    @model_validator(mode="after")
+    def _headers_are_told_once(self) -> "OpenAIModel":
+        names = [name.lower() for name in self.headers]
+        if own := sorted({*names, (self.api_key_header or "").lower()} & _OWN_HEADERS):
+            raise ValueError(f"headers: {', '.join(own)} cannot be set")
+        if len(set(names)) < len(names):
+            raise ValueError("headers: one name twice, in small letters and in capitals")
+        if self.api_key_env and (self.api_key_header or "authorization").lower() in names:
+            raise ValueError(
+                "headers: the key is sent in one of them already; set api_key_env: null"
+            )
+        return self
+
     @property
     def endpoint(self) -> str:
-        """What its limits hold for: a model at a URL under a key's name."""
-        return f"{self.name} at {self.base_url or 'the provider'} by {self.api_key_env}"
+        """What its limits hold for: a model at a URL under the names of what is secret."""
+        names = [str(self.api_key_env), *sorted(said.env for said in self.headers.values() if said.env)]
+        return f"{self.name} at {self.base_url or 'the provider'} by {' and '.join(names)}"
 
     @property
     def max_output(self) -> int | None:

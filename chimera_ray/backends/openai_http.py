@@ -1,20 +1,17 @@
 """One endpoint over HTTP: a request's body → the whole answer, or an open response to stream from.
 
 Straight on aiohttp: the SDK's client takes as much CPU again as the call itself. Judges nothing.
-Connections are kept alive by TCP, since a gateway forgets one that has been silent for minutes, as
-a reasoning model is.
 """
 
-import os
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_headers import headers_for
+from chimera_ray.backends.openai_session import session_for
 from chimera_ray.errors import EndpointError, ProviderError
 from chimera_ray.model_config import OpenAIModel
 
@@ -25,10 +22,6 @@ MAX_ANSWER_BYTES = 64 << 20
 """unpacked; the longest trajectory that a row holds has 2 million characters"""
 TOLD = frozenset({b"content-type", b"x-request-id", b"retry-after", b"retry-after-ms"})
 """response headers that are passed on, besides x-ratelimit-*"""
-KEEPALIVE_S = 60
-"""of silence until TCP asks whether the other side is still there, and between two questions"""
-IDLE_S = 30.0
-"""an unused connection is closed after that; servers close theirs at 60 and more"""
 
 
 class Http:
@@ -42,11 +35,12 @@ class Http:
             max_connections: the pool's size.
 
         Raises:
-            EndpointError: the environment variable that is to hold the key is not set here.
+            EndpointError: an environment variable is not set here, or says what cannot be done.
         """
-        self._name, self._max_connections = config.name, max_connections
-        self._base = (config.base_url or PROVIDER_URL).rstrip("/")
-        self._headers = _headers_for(config)
+        self._name, self._query = config.name, dict(config.query)
+        self._base = base_of(config)
+        self._headers = headers_for(config)
+        self._open = session_for(self._base, max_connections)
         times = config.timeouts
         self._timeout = aiohttp.ClientTimeout(  # of the whole call: its caller's
             sock_connect=times.connect_s, sock_read=times.first_byte_s
@@ -78,10 +72,12 @@ class Http:
         Raises:
             one of FAILURES: there is no answer, or reading it failed.
         """
-        session = self._session or self._open()
+        session = self._session
+        if session is None:
+            session = self._session = self._open()
         url = self._urls.get(path)
         if url is None:
-            url = self._urls[path] = URL(f"{self._base}/{path}")
+            url = self._urls[path] = URL(f"{self._base}/{path}").with_query(self._query)
         async with session.post(
             url,
             data=body,
@@ -114,16 +110,6 @@ class Http:
         if self._session is not None:
             await self._session.close()
 
-    def _open(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=self._max_connections, keepalive_timeout=IDLE_S, socket_factory=_kept_alive
-        )
-        # The key is not among the session's own headers: those are sent to a proxy, too.
-        self._session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar()
-        )
-        return self._session
-
 
 def told_by(response: aiohttp.ClientResponse) -> Mapping[str, str]:
     """A response → its headers that somebody reads, their names in lower case."""
@@ -135,40 +121,6 @@ def told_by(response: aiohttp.ClientResponse) -> Mapping[str, str]:
     }
 
 
-def key_of(config: OpenAIModel) -> str | None:
-    """A configuration → the key, from the environment of this process; None if it takes none.
-
-    Raises:
-        EndpointError: the environment variable is not set.
-    """
-    if config.api_key_env is None:
-        return None
-    key = os.environ.get(config.api_key_env, "").strip()
-    if not key:
-        raise EndpointError(
-            f"{config.name}: the environment variable {config.api_key_env} is not set where the "
-            "calls are made; it is to hold the endpoint's key"
-        )
-    return key
-
-
-def _headers_for(config: OpenAIModel) -> dict[str, str]:
-    headers = {
-        "Accept": "application/json",
-        "Accept-Encoding": "gzip",
-        "Content-Type": "application/json",
-        "User-Agent": "chimera-ray",
-    }
-    key = key_of(config)
-    return headers if key is None else {**headers, "Authorization": f"Bearer {key}"}
-
-
-def _kept_alive(address: tuple[Any, ...]) -> socket.socket:
-    """An address as aiohttp resolved it → a socket on which TCP itself notices a lost peer."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, seconds in (("TCP_KEEPIDLE", KEEPALIVE_S), ("TCP_KEEPINTVL", KEEPALIVE_S)):
-        if hasattr(socket, name):  # not everywhere by this name
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
-    return made
+def base_of(config: OpenAIModel) -> str:
+    """A configuration → the URL that every path of its endpoint begins with."""
+    return (config.base_url or PROVIDER_URL).rstrip("/")

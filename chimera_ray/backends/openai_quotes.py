@@ -1,8 +1,8 @@
-"""A server's words → what of them may be shown: neither prompt nor key, no control characters."""
+"""A server's words → what of them may be shown: no prompt, no secret, no control characters."""
 
-import os
 import re
 
+from chimera_ray.backends.openai_headers import secrets_of
 from chimera_ray.llm import Request
 from chimera_ray.model_config import OpenAIModel
 
@@ -10,15 +10,15 @@ SHOWN_CHARS = 200
 QUOTE_CHARS = 16
 """so long a run of the prompt in a server's words is a quotation"""
 KEY_CHARS, MIN_KEY_CHARS = 8, 4
-"""so long a run of the key is too much of it; what is shorter is no key"""
+"""so long a run of a secret is too much of it; what is shorter is none"""
 _ESCAPES = re.compile(r"\\+[nrt]?|[\s\"']")
 """what a quotation may write in another way than the prompt does"""
 
 
 def shown(said: str, config: OpenAIModel, request: Request, num_chars: int = SHOWN_CHARS) -> str:
-    """A server's words → one line of them, empty if they quote the prompt or the key."""
+    """A server's words → one line of them, empty if they quote the prompt or a secret."""
     words = " ".join(said.split())[:num_chars]
-    if quotes_prompt(words, request) or _quotes_key(words, config):
+    if quotes_prompt(words, request) or _quotes_secret(words, config):
         return ""
     return "".join(char if char.isprintable() else "\ufffd" for char in words)
 
@@ -30,9 +30,11 @@ def quotes_prompt(words: str, request: Request) -> bool:
     return any(_shares(plain, prompt, QUOTE_CHARS) for prompt in prompts)
 
 
-def _quotes_key(words: str, config: OpenAIModel) -> bool:
-    key = os.environ.get(config.api_key_env or "", "").strip()
-    return len(key) >= MIN_KEY_CHARS and _shares(words, key, min(KEY_CHARS, len(key)))
+def _quotes_secret(words: str, config: OpenAIModel) -> bool:
+    return any(
+        len(secret) >= MIN_KEY_CHARS and _shares(words, secret, min(KEY_CHARS, len(secret)))
+        for secret in secrets_of(config)
+    )
 
 
 def _shares(words: str, secret: str, num_chars: int) -> bool:
