@@ -168,12 +168,14 @@ def explain(exc: ValidationError, prefix: str) -> str:
 
 
 _KINDS = {"extra_forbidden": "no such key", "missing": "missing"}
+_VARIABLE = f"must be a variable's name of A-Z, 0-9 and _; {HINT}"
 _FIELDS = {
     "base_url": "must be http:// or https:// with a host, and no user, password, ? or #",
     "recipe.name": "must be of a-z, 0-9 and _, at most 60 of them, not beginning with _",
     "recipe.subjects": "must be a list of subjects, at least one",
     "recipe.stages": "must be a list of stages, at least one",
-    **dict.fromkeys(("api_key_env", "env"), f"must be a variable's name of A-Z, 0-9 and _; {HINT}"),
+    "api_key_env": _VARIABLE,
+    "env": _VARIABLE,
     "reasoning_effort": "must be one short word, as none, low or xhigh",
     "api_key_header": "must be a header's name",
 }

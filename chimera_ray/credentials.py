@@ -36,9 +36,7 @@ _FORMS = re.compile(
 _FREE = ("extra_body", "headers", "query", "engine_args", "chat_template_args", "api_key_env")
 """fields that go to a server as they are: a long random string there is a key"""
 _RANDOM = re.compile(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+/=]{16,}")
-_PAIR = re.compile(
-    r"([\w-]+)[\"']?\s*:\s*(?:\{\s*[\"']?value[\"']?\s*:\s*)?[^\s{\[,}\]]"
-)
+_PAIR = re.compile(r"([\w-]+)[\"']?\s*:\s*(?:\{\s*[\"']?value[\"']?\s*:\s*)?[^\s{\[,}\]]")
 """the names of a mapping's texts, as a command line writes it"""
 _MIN_PART, _MIN_WHOLE = 12, 6
 """characters of a variable's value that is looked for inside a text, and as the whole text"""

@@ -7,7 +7,7 @@ given by the *name* of an environment variable.
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -196,17 +196,23 @@ _OWN_HEADERS = frozenset(
 """which say how a request is sent, so that no model file can"""
 
 
-class HeaderValue(Strict):
-    """What a header says: a variable's value, for what is secret, or a text."""
+class RequestValue(Strict):
+    """What a header or a field of the query says: a text, or what an environment variable holds."""
 
     env: Variable | None = None
-    """name of the environment variable that holds it, which is read where the call is made"""
-    value: Annotated[str, Field(pattern=r"^[ -~]*$")] | None = None
+    """for what is secret; it is read where the call is made"""
+    value: Annotated[str, Field(pattern=r"^[ -~]*$", coerce_numbers_to_str=True)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, said: object) -> object:
+        is_text = isinstance(said, str | int | float) and not isinstance(said, bool)
+        return {"value": said} if is_text else said
 
     @model_validator(mode="after")
-    def _is_one(self) -> "HeaderValue":
+    def _is_one(self) -> Self:
         if (self.env is None) == (self.value is None):
-            raise ValueError("must be {env: NAME} or {value: text}")
+            raise ValueError("must be a text, or {env: NAME} for what is secret")
         return self
 
 
@@ -221,9 +227,9 @@ class OpenAIModel(_Model):
     None: the endpoint takes no key"""
     api_key_header: HeaderName | None = None
     """the header that holds the key as it is, e.g. api-key; None: `Authorization: Bearer` and it"""
-    headers: Mapping[HeaderName, HeaderValue] = {}
-    """further headers of every request"""
-    query: Mapping[Annotated[str, Field(min_length=1)], str] = {}
+    headers: Mapping[HeaderName, RequestValue] = {}
+    """further headers of every request, e.g. {OpenAI-Project: proj_1, X-Secret: {env: NAME}}"""
+    query: Mapping[Annotated[str, Field(min_length=1)], RequestValue] = {}
     """what every URL ends with, e.g. {api-version: "2025-04-01-preview"}"""
     structured_output: Structured = "json_schema"
     """how a stage's fields are asked for; the prompt asks for JSON in any case"""
@@ -240,7 +246,7 @@ class OpenAIModel(_Model):
     """None: call by call"""
 
     @model_validator(mode="after")
-    def _headers_are_told_once(self) -> "OpenAIModel":
+    def _headers_are_told_once(self) -> Self:
         names = [name.lower() for name in self.headers]
         if own := sorted({*names, (self.api_key_header or "").lower()} & _OWN_HEADERS):
             raise ValueError(f"headers: {', '.join(own)} cannot be set")
@@ -253,9 +259,17 @@ class OpenAIModel(_Model):
         return self
 
     @property
+    def variables(self) -> Mapping[str, str]:
+        """Environment variables that hold what is secret → what each is for."""
+        said = [(f"the header {name}", value) for name, value in self.headers.items()]
+        said += [(f"{name} of the query", value) for name, value in self.query.items()]
+        named = {value.env: what for what, value in said if value.env is not None}
+        return named if self.api_key_env is None else {self.api_key_env: "its key"} | named
+
+    @property
     def endpoint(self) -> str:
         """What its limits hold for: a model at a URL under the names of what is secret."""
-        names = [str(self.api_key_env), *sorted(said.env for said in self.headers.values() if said.env)]
+        names = [str(self.api_key_env), *sorted({*self.variables} - {self.api_key_env})]
         return f"{self.name} at {self.base_url or 'the provider'} by {' and '.join(names)}"
 
     @property

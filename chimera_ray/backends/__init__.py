@@ -67,12 +67,12 @@ def check_model(config: ModelConfig, is_here: bool) -> None:
         ConfigError: what is in the way.
     """
     if isinstance(config, OpenAIModel):
-        variable = config.api_key_env
-        if is_here and variable is not None and not os.environ.get(variable, "").strip():
-            raise ConfigError(
-                f"model {config.name}: the environment variable {variable}, which is to hold its "
-                "key, is not set"
-            )
+        for variable, what in config.variables.items() if is_here else ():
+            if not os.environ.get(variable, "").strip():
+                raise ConfigError(
+                    f"model {config.name}: the environment variable {variable}, which is to hold "
+                    f"{what}, is not set"
+                )
     elif isinstance(config, VllmModel):
         from chimera_ray.backends.vllm_start import check_engine
 

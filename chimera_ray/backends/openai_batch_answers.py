@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from openai.types import Batch
-
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_batch_errors import error_of_code
+from chimera_ray.backends.openai_batch_state import BatchState
 from chimera_ray.backends.openai_replies import reply_from
 from chimera_ray.errors import ChimeraError, EndpointError, ProviderError, TransientProviderError
 from chimera_ray.llm import Reply, Request
@@ -70,17 +69,16 @@ class Answers:
         self.file.close()
 
 
-def answers_of(batch: Batch | None, keys: Sequence[str], config: OpenAIModel) -> Answers:
+def answers_of(batch: BatchState | None, keys: Sequence[str], config: OpenAIModel) -> Answers:
     """An ended batch and its custom_ids, in the order of its input → its answers, still to fill.
 
     None is a batch that is gone; without custom_ids, nobody knows which call a line number means.
     """
     name = config.name
     lost = TransientProviderError(f"{name}: the call's batch ended without an answer to it")
-    found = getattr(getattr(batch, "errors", None), "data", None)
-    if batch is None or batch.status != "failed" or not isinstance(found, list):
+    if batch is None or batch.status != "failed" or batch.errors is None:
         return Answers(lost, {})
-    codes = [_code(getattr(error, "code", None)) for error in found]
+    codes = [_code(error.code) for error in batch.errors]
     if any(code in _QUEUE_FULL for code in codes):
         answers = Answers(TransientProviderError(f"{name}: too much is enqueued in batches"), {})
         answers.is_queue_full = True
@@ -88,11 +86,10 @@ def answers_of(batch: Batch | None, keys: Sequence[str], config: OpenAIModel) ->
     fatal = [error for code in codes if isinstance(error := _final(code, config), EndpointError)]
     if fatal:
         return Answers(fatal[0], {})
-    lines = [getattr(error, "line", None) for error in found]
     by_key: dict[str, ChimeraError] = {
-        keys[line - 1]: _final(code, config)
-        for code, line in zip(codes, lines, strict=True)
-        if isinstance(line, int) and 0 < line <= len(keys)
+        keys[error.line - 1]: _final(code, config)
+        for code, error in zip(codes, batch.errors, strict=True)
+        if error.line is not None and 0 < error.line <= len(keys)
     }
     if by_key:  # the others were never looked at
         return Answers(TransientProviderError(f"{name}: the call's batch was not begun"), by_key)

@@ -4,19 +4,23 @@ They are not the limiter's: a batch has limits of its own. No word of the server
 it may quote any of the prompts.
 """
 
+import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from itertools import count
 from random import Random
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
+from urllib.parse import quote
 
-import httpx2
-import openai
-from openai.types import Batch
+import aiohttp
 
-from chimera_ray.backends.openai_batch_errors import error_of_sdk
+from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_batch_errors import error_of_answer
 from chimera_ray.backends.openai_batch_journal import Entry
-from chimera_ray.backends.openai_http import key_of
+from chimera_ray.backends.openai_batch_state import BatchState, batch_state
+from chimera_ray.backends.openai_errors import transport_error
+from chimera_ray.backends.openai_http import Http
 from chimera_ray.errors import ChimeraError, EndpointError, TransientProviderError
 from chimera_ray.model_config import OpenAIModel
 
@@ -24,9 +28,12 @@ T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 """waits; one that the run's halt ends raises what ended it"""
 QUICK_S = 120.0
-"""of silence, in a call that moves no file"""
-MAX_LISTED = 20_000
+"""of a call that moves no file"""
+MAX_LISTED, PAGE = 20_000, 100
 CHUNK_BYTES = 1 << 20
+MAX_CONNECTIONS = 16
+FAILURES = (aiohttp.ClientError, ConnectionError, TimeoutError, ValueError)
+"""what is raised when there is no answer; not what the disk raises that one is written to"""
 _RANDOM = Random()
 
 
@@ -37,26 +44,31 @@ class BatchCalls:
         """Opens nothing yet.
 
         Raises:
-            EndpointError: the environment variable that is to hold the key is not set here.
+            EndpointError: an environment variable is not set here, or says what cannot be done.
         """
         self._config = config
-        self._client = _client_for(config)
-        quick_s = min(QUICK_S, config.timeouts.total_s)
-        self._quick = self._client.with_options(timeout=quick_s)
+        self._http = Http(config, MAX_CONNECTIONS)
+        self._quick_s = min(QUICK_S, config.timeouts.total_s)
         self._is_reached = False
 
     async def upload(self, content: bytes, sleep: Sleep) -> str:
         """An input file's content → the file's id."""
 
         async def attempt() -> str:
-            file = await self._client.files.create(file=("batch.jsonl", content), purpose="batch")
-            return self._id(getattr(file, "id", None))
+            answer = await self._http.upload("files", {"purpose": "batch"}, content)
+            return self._id(self._read(answer).get("id"))
 
-        return await self._steady(attempt, sleep)
+        return await self._steady(attempt, self._config.timeouts.total_s, sleep)
 
     async def create(self, entry: Entry, sleep: Sleep) -> str:
         """An intent → its batch's id; created once, even if the first answer is lost."""
         is_first = True
+        said = {
+            "input_file_id": entry.input_file_id,
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+            "metadata": {"made_by": "chimera-ray", "intent": entry.stem},
+        }
 
         async def attempt() -> str:
             nonlocal is_first
@@ -64,33 +76,28 @@ class BatchCalls:
             is_first = False
             if found is not None:
                 return found
-            batch = await self._quick.batches.create(
-                input_file_id=entry.input_file_id,
-                endpoint="/v1/chat/completions",
-                completion_window="24h",
-                metadata={"made_by": "chimera-ray", "intent": entry.stem},
-                extra_headers={"Idempotency-Key": entry.stem},
-            )
-            return self._id(getattr(batch, "id", None))
+            answer = await self._http.post("batches", json.dumps(said).encode(), entry.stem)
+            return self._id(self._read(answer).get("id"))
 
-        return await self._steady(attempt, sleep)
+        return await self._steady(attempt, self._quick_s, sleep)
 
     async def find(self, entry: Entry, sleep: Sleep) -> str | None:
         """An intent → the id of the batch that was created for it, if one was."""
-        return await self._steady(lambda: self._found(entry), sleep)
+        return await self._steady(lambda: self._found(entry), self._quick_s, sleep)
 
-    async def retrieve(self, batch_id: str, sleep: Sleep) -> Batch | None:
+    async def retrieve(self, batch_id: str, sleep: Sleep) -> BatchState | None:
         """A batch's id → how it stands; None: the endpoint does not know it (any more)."""
 
-        async def attempt() -> Batch | None:
-            try:
-                batch = await self._quick.batches.retrieve(batch_id)
-            except (openai.NotFoundError, openai.BadRequestError):
+        async def attempt() -> BatchState | None:
+            answer = await self._http.get(f"batches/{quote(batch_id, safe='')}")
+            if answer.status in (400, 404):
                 return None
-            self._id(getattr(batch, "id", None))
-            return batch
+            state = batch_state(self._read(answer))
+            if state is None:
+                raise self._no_batch()
+            return state
 
-        return await self._steady(attempt, sleep)
+        return await self._steady(attempt, self._quick_s, sleep)
 
     async def download(self, file_id: str, sink: IO[bytes], sleep: Sleep) -> None:
         """A file's id → its content at the end of the sink; nothing if it is there no more."""
@@ -99,31 +106,40 @@ class BatchCalls:
         async def attempt() -> None:
             sink.seek(start)
             sink.truncate()
-            content = self._client.files.with_streaming_response.content(file_id)
-            try:
-                async with content as response:
-                    async for chunk in response.iter_bytes(CHUNK_BYTES):
-                        sink.write(chunk)
-            except openai.NotFoundError:
-                return
+            path = f"files/{quote(file_id, safe='')}/content"
+            async with self._http.open_file(path) as response:
+                if response.status != 200:
+                    answer = await self._http.whole(response)
+                    if answer.status != 404:
+                        raise self._refusal(answer)
+                    return
+                async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                    sink.write(chunk)
 
-        await self._steady(attempt, sleep)
+        await self._steady(attempt, self._config.timeouts.total_s, sleep)
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.close()
+        await self._http.close()
 
     async def _found(self, entry: Entry) -> str | None:
-        num_seen = 0
-        async for batch in self._quick.batches.list(limit=100):
-            if batch.input_file_id == entry.input_file_id:
-                return self._id(batch.id)
-            num_seen += 1
-            if num_seen == MAX_LISTED:
+        page = {"limit": str(PAGE)}
+        for _ in range(MAX_LISTED // PAGE):
+            said = self._read(await self._http.get("batches", page))
+            listed = said.get("data")
+            states = [batch_state(each) for each in listed] if isinstance(listed, list) else []
+            known = [state for state in states if state is not None]
+            for state in known:
+                if state.input_file_id == entry.input_file_id:
+                    return state.batch_id
+            if not known or said.get("has_more") is False:
                 break
+            page["after"] = known[-1].batch_id
         return None
 
-    async def _steady(self, attempt: Callable[[], Awaitable[T]], sleep: Sleep) -> T:
+    async def _steady(
+        self, attempt: Callable[[], Awaitable[T]], timeout_s: float, sleep: Sleep
+    ) -> T:
         """One attempt after the other → what the first answered one gave.
 
         Raises:
@@ -134,9 +150,12 @@ class BatchCalls:
         retry, began = self._config.retry, time.monotonic()
         for num in count():
             try:
-                value = await attempt()
-            except (openai.OpenAIError, httpx2.HTTPError, TransientProviderError) as exc:
-                trouble = self._ours(exc)
+                async with asyncio.timeout(timeout_s):
+                    value = await attempt()
+            except FAILURES as exc:
+                trouble = transport_error(exc, self._config)
+            except TransientProviderError as exc:
+                trouble = exc
             else:
                 self._is_reached = True
                 return value
@@ -150,41 +169,42 @@ class BatchCalls:
             await sleep(wait_s)
         raise AssertionError("the count has no end")
 
-    def _ours(self, exc: Exception) -> ChimeraError:
-        if isinstance(exc, TransientProviderError):
-            return exc
-        if not isinstance(exc, openai.OpenAIError):
-            kind = type(exc).__name__
-            return TransientProviderError(f"{self._config.name}: the connection failed ({kind})")
-        is_answered = isinstance(exc, openai.APIStatusError)
-        self._is_reached = self._is_reached or is_answered
-        if isinstance(exc, openai.APIStatusError) and exc.status_code in (404, 405):
+    def _read(self, answer: Answer) -> dict[str, Any]:
+        """An answer → its JSON.
+
+        Raises:
+            TransientProviderError: it is none: a proxy's page.
+            ChimeraError: it is a refusal.
+        """
+        if not 200 <= answer.status < 300:
+            raise self._refusal(answer)
+        try:
+            said = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            raise self._no_batch()
+        return said
+
+    def _refusal(self, answer: Answer) -> ChimeraError:
+        self._is_reached = True
+        if answer.status in (404, 405):
             where = f"{self._config.name} at {self._config.base_url or 'the provider'}"
             return EndpointError(
-                f"{where} answers HTTP {exc.status_code} for files or batches: if it has no batch "
+                f"{where} answers HTTP {answer.status} for files or batches: if it has no batch "
                 "endpoint, set the model's batch to null"
             )
-        return error_of_sdk(exc, self._config)
+        return error_of_answer(answer, self._config)
 
     def _id(self, said: object) -> str:
         """A field that is to be an id → the same.
 
         Raises:
-            TransientProviderError: it is none, so that the answer is none: a proxy's page.
+            TransientProviderError: it is none, so that the answer is none.
         """
         if not isinstance(said, str) or not said:
-            raise TransientProviderError(f"{self._config.name}: the answer holds no id")
+            raise self._no_batch()
         return said
 
-
-def _client_for(config: OpenAIModel) -> openai.AsyncOpenAI:
-    """A configuration → the SDK's client on the SDK's HTTP, which takes files in parts."""
-    times = config.timeouts
-    timeout = httpx2.Timeout(times.total_s, connect=times.connect_s, read=times.first_byte_s)
-    return openai.AsyncOpenAI(
-        api_key=key_of(config) or "none",
-        base_url=config.base_url,
-        max_retries=0,
-        timeout=timeout,
-        http_client=openai.DefaultAioHttpClient(timeout=timeout),
-    )
+    def _no_batch(self) -> TransientProviderError:
+        return TransientProviderError(f"{self._config.name}: the answer holds no id")

@@ -1,11 +1,14 @@
-"""The SDK's errors, as the calls on files and batches raise them → ours."""
+"""A status and a code that came with a batch → our error, without the server's words.
+
+Those may quote any of the prompts.
+"""
 
 import json
-
-import openai
+from collections.abc import Mapping
 
 from chimera_ray.backends.openai_answer import Answer
-from chimera_ray.backends.openai_errors import error_of, transport_error
+from chimera_ray.backends.openai_error_body import error_body
+from chimera_ray.backends.openai_errors import error_of
 from chimera_ray.errors import ChimeraError
 from chimera_ray.llm import Request
 from chimera_ray.model_config import OpenAIModel
@@ -13,15 +16,14 @@ from chimera_ray.model_config import OpenAIModel
 _NO_REQUEST = Request((), None, 0)
 
 
-def error_of_sdk(exc: openai.OpenAIError, config: OpenAIModel) -> ChimeraError:
-    """An error of the SDK → ours, without the server's words: they may quote any of the prompts."""
-    if not isinstance(exc, openai.APIStatusError):
-        return transport_error(exc, config)
-    return error_of_code(exc.status_code, exc.code or exc.type, config, dict(exc.response.headers))
+def error_of_answer(answer: Answer, config: OpenAIModel) -> ChimeraError:
+    """An answer that is no success, to a call on files or batches → its error."""
+    code = error_body(answer.body).code or None
+    return error_of_code(answer.status, code, config, answer.headers)
 
 
 def error_of_code(
-    status: int, code: str | None, config: OpenAIModel, headers: dict[str, str] | None = None
+    status: int, code: str | None, config: OpenAIModel, headers: Mapping[str, str] | None = None
 ) -> ChimeraError:
     """A status and a code without words → the error that they are."""
     body = json.dumps({"error": {"code": code}}).encode()

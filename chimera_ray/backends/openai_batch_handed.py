@@ -102,9 +102,8 @@ class Handed:
             await asyncio.sleep(poll_s * _RANDOM.uniform(0.9, 1.1))
         answers = answers_of(batch, self._own_keys, self._config)
         try:
-            for file_id in (batch.error_file_id, batch.output_file_id) if batch else ():
-                if isinstance(file_id, str) and file_id:
-                    await self._calls.download(file_id, answers.file, asyncio.sleep)
+            for file_id in batch.file_ids if batch else ():
+                await self._calls.download(file_id, answers.file, asyncio.sleep)
             num_bad = await asyncio.to_thread(answers.index)
         except BaseException:
             answers.close()
@@ -116,5 +115,5 @@ class Handed:
         return answers
 
 
-def _is_stuck(created_at: object) -> bool:
-    return isinstance(created_at, int) and time.time() - created_at > STUCK_S
+def _is_stuck(created_at: int | None) -> bool:
+    return created_at is not None and time.time() - created_at > STUCK_S

@@ -144,7 +144,8 @@ def _lasting(
     verdict: Verdict, status: int, said: ErrorBody, label: str, config: OpenAIModel
 ) -> str:
     """What a refusal for good means, and what to do."""
-    key = f"the key in {config.api_key_env}" if config.api_key_env else "calls without a key"
+    names = " or ".join(config.variables)
+    key = f"the key in {names}" if names else "calls without a key"
     if status < 400:
         return f"sends calls elsewhere ({label}): give the final address as base_url"
     if status == 403 and verdict == "key":

@@ -1,27 +1,31 @@
 """One endpoint over HTTP: a request's body → the whole answer, or an open response to stream from.
 
-Straight on aiohttp: the SDK's client takes as much CPU again as the call itself. Judges nothing.
+Straight on aiohttp: the SDK's client takes as much CPU again as the call itself, and lets variables
+of its own change where a call goes. Judges nothing.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from chimera_ray.backends.openai_answer import Answer
-from chimera_ray.backends.openai_headers import headers_for
+from chimera_ray.backends.openai_headers import headers_of, query_of
 from chimera_ray.backends.openai_session import session_for
-from chimera_ray.errors import EndpointError, ProviderError
+from chimera_ray.errors import ProviderError
 from chimera_ray.model_config import OpenAIModel
 
 PROVIDER_URL = "https://api.openai.com/v1"
 FAILURES = (aiohttp.ClientError, OSError, ValueError)
-"""what `post` and `open` raise when there is no answer; ValueError: what came is no HTTP"""
+"""what is raised when there is no answer; ValueError: what came is no HTTP"""
 MAX_ANSWER_BYTES = 64 << 20
 """unpacked; the longest trajectory that a row holds has 2 million characters"""
 TOLD = frozenset({b"content-type", b"x-request-id", b"retry-after", b"retry-after-ms"})
 """response headers that are passed on, besides x-ratelimit-*"""
+MOVED = frozenset({301, 302, 303, 307, 308})
+MAX_HOPS = 5
 
 
 class Http:
@@ -37,9 +41,10 @@ class Http:
         Raises:
             EndpointError: an environment variable is not set here, or says what cannot be done.
         """
-        self._name, self._query = config.name, dict(config.query)
-        self._base = base_of(config)
-        self._headers = headers_for(config)
+        self._name = config.name
+        self._base = (config.base_url or PROVIDER_URL).rstrip("/")
+        self._query, self._headers = query_of(config), headers_of(config)
+        self._json_headers = {**self._headers, "Content-Type": "application/json"}
         self._open = session_for(self._base, max_connections)
         times = config.timeouts
         self._timeout = aiohttp.ClientTimeout(  # of the whole call: its caller's
@@ -63,8 +68,9 @@ class Http:
         async with self.open(path, body, key) as response:
             return await self.whole(response)
 
-    @asynccontextmanager
-    async def open(self, path: str, body: bytes, key: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    def open(
+        self, path: str, body: bytes, key: str
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """A request's body → the response, of which the head has arrived.
 
         It ends with the block, and what is unread then costs the connection.
@@ -72,20 +78,54 @@ class Http:
         Raises:
             one of FAILURES: there is no answer, or reading it failed.
         """
-        session = self._session
-        if session is None:
-            session = self._session = self._open()
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = URL(f"{self._base}/{path}").with_query(self._query)
-        async with session.post(
-            url,
+        headers = {**self._json_headers, "Idempotency-Key": key}
+        return self._opened().post(
+            self._url(path),
             data=body,
-            headers={**self._headers, "Idempotency-Key": key},
+            headers=headers,
             timeout=self._timeout,
             allow_redirects=False,  # another host is not to have the key
+        )
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
+        """A path below the base URL → the whole answer; fails as `post` does."""
+        url = self._url(path).update_query(query or {})
+        async with self._get(url, self._headers) as response:
+            return await self.whole(response)
+
+    async def upload(self, path: str, fields: Mapping[str, str], content: bytes) -> Answer:
+        """A file of JSON lines, and fields beside it → the whole answer; fails as `post` does."""
+        form = aiohttp.FormData(fields)
+        form.add_field(
+            "file", content, filename="batch.jsonl", content_type="application/octet-stream"
+        )
+        async with self._opened().post(
+            self._url(path),
+            data=form,
+            headers=self._headers,
+            timeout=self._timeout,
+            allow_redirects=False,
         ) as response:
-            yield response
+            return await self.whole(response)
+
+    @asynccontextmanager
+    async def open_file(self, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A path below the base URL → the response, from wherever the endpoint keeps the file.
+
+        A host of another name does not have the headers: the key is one of them.
+
+        Raises:
+            one of FAILURES: there is no answer, or reading it failed.
+        """
+        home = url = self._url(path)
+        for hop in range(MAX_HOPS):
+            headers = self._headers if url.origin() == home.origin() else {}
+            async with self._get(url, headers) as response:
+                target = response.headers.get("Location")
+                if response.status not in MOVED or not target or hop + 1 == MAX_HOPS:
+                    yield response
+                    return
+            url = url.join(URL(target))
 
     async def whole(self, response: aiohttp.ClientResponse) -> Answer:
         """An open response → the answer, read to its end.
@@ -110,6 +150,22 @@ class Http:
         if self._session is not None:
             await self._session.close()
 
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = self._open()
+        return self._session
+
+    def _url(self, path: str) -> URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = URL(f"{self._base}/{path}").with_query(self._query)
+        return url
+
+    def _get(self, url: URL, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - aiohttp's own
+        return self._opened().get(
+            url, headers=headers, timeout=self._timeout, allow_redirects=False
+        )
+
 
 def told_by(response: aiohttp.ClientResponse) -> Mapping[str, str]:
     """A response → its headers that somebody reads, their names in lower case."""
@@ -119,8 +175,3 @@ def told_by(response: aiohttp.ClientResponse) -> Mapping[str, str]:
         for name, value in told
         if name in TOLD or name.startswith(b"x-ratelimit-")
     }
-
-
-def base_of(config: OpenAIModel) -> str:
-    """A configuration → the URL that every path of its endpoint begins with."""
-    return (config.base_url or PROVIDER_URL).rstrip("/")

@@ -5,12 +5,17 @@ import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
+from yarl import URL
+
 from chimera_ray.errors import EndpointError
 
 SCHEMES = frozenset({"http", "https", "socks", "socks4", "socks4a", "socks5", "socks5h"})
 _PORTS = {"http": 80, "https": 443}
-_ENTRY = re.compile(r"\[([0-9a-f:.%]+)\](?::(\d+))?|([^:\[\]]+)(?::(\d+))?|([0-9a-f:.%]+)", re.I)
+_ENTRY = re.compile(
+    r"\[([0-9a-f:.%]+)\](?::(\d{1,5}))?|([^:\[\]]+)(?::(\d{1,5}))?|([0-9a-f:.%]+)", re.I
+)
 """of NO_PROXY: [IPv6] or another host, each with or without a port; IPv6 as it is"""
+_BLANK = re.compile(r"[\s\x00-\x1f]")
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
@@ -37,18 +42,23 @@ def _held(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
 
 def _read(name: str, said: str) -> str:
     address = said if "://" in said else f"http://{said}"
-    try:
-        parts = urlsplit(address)
-        is_one = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_one = False
-    if not is_one:
+    if not _is_proxy(address):
         raise EndpointError(
             f"the environment variable {name} holds no address of a proxy: give one as "
             "http://host:port or socks5h://host:port, with user:password@ before the host if it "
             "asks for them"
         )
     return address
+
+
+def _is_proxy(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        has_host = bool(parts.hostname) and bool(URL(address).host) and parts.port != 0
+    except ValueError:
+        return False
+    has_more = parts.path.strip("/") or parts.query or parts.fragment or _BLANK.search(address)
+    return parts.scheme in SCHEMES and has_host and not has_more
 
 
 def _is_direct(url: SplitResult, no_proxy: str) -> bool:
@@ -58,8 +68,6 @@ def _is_direct(url: SplitResult, no_proxy: str) -> bool:
 
 
 def _names(entry: str, host: str, port: int | None) -> bool:
-    if entry == "*":
-        return True
     address = _address(host)
     if "/" in entry:
         try:
@@ -74,8 +82,10 @@ def _names(entry: str, host: str, port: int | None) -> bool:
     if wanted_port and int(wanted_port) != port:
         return False
     named = _plain(found[1] or found[3] or found[5])
+    if named == "*":
+        return True
     if address is not None:
-        return _address(named) == address
+        return _address(named) == address or (named == "localhost" and address.is_loopback)
     domain = named.removeprefix("*").lstrip(".")
     return bool(domain) and (host == domain or host.endswith(f".{domain}"))
 

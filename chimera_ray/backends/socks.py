@@ -1,6 +1,5 @@
 """SOCKS, by the package aiohttp-socks, which is imported only where there is such a proxy."""
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,7 +18,7 @@ _KINDS = {
 """an address's scheme → the protocol, and whether the proxy looks up the name"""
 
 
-def connector_class(proxy: str) -> tuple[type[aiohttp.TCPConnector], Mapping[str, Any]]:
+def connector_class(proxy: str) -> tuple[type[aiohttp.TCPConnector], dict[str, Any]]:
     """A proxy's URL → the class of connector that goes through it, and its own arguments.
 
     Raises:
@@ -46,12 +45,13 @@ def connector_class(proxy: str) -> tuple[type[aiohttp.TCPConnector], Mapping[str
                 raise ConnectionError from exc
 
     parts = urlsplit(proxy)
+    user, password = (part and unquote(part) for part in (parts.username, parts.password))
     kind, is_looked_up_there = _KINDS[parts.scheme]
     return Connector, {
         "host": parts.hostname,
         "port": parts.port or PORT,
         "proxy_type": ProxyType[kind],
-        "username": None if parts.username is None else unquote(parts.username),
-        "password": None if parts.password is None else unquote(parts.password),
+        "username": user,
+        "password": password,
         "rdns": is_looked_up_there,
     }

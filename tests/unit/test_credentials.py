@@ -162,7 +162,7 @@ WRONG = {
     "api_key_env": {"backend": "openai", "name": "x", "api_key_env": "hunter2"},
     "extra_body": {"backend": "openai", "name": "x", "extra_body": "hunter2"},
     "unknown_key": {"backend": "openai", "name": "x", "key": "hunter2"},
-    "header": {"backend": "openai", "name": "x", "headers": {"X-Team": "hunter2"}},
+    "header": {"backend": "openai", "name": "x", "headers": {"X-Team": ["hunter2"]}},
     "header_env": {"backend": "openai", "name": "x", "headers": {"X-Team": {"env": "hunter2"}}},
     "header_both": {
         "backend": "openai",

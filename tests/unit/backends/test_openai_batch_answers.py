@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from batch_runs import Memory
-from openai.types import Batch
 
 from chimera_ray.backends import build_model
 from chimera_ray.backends.halt import Halt
@@ -17,6 +16,7 @@ from chimera_ray.backends.openai_batch_answers import (
     reply_in,
 )
 from chimera_ray.backends.openai_batch_journal import KEEP_S, Entries, places_of
+from chimera_ray.backends.openai_batch_state import BatchState, batch_state
 from chimera_ray.backends.openai_errors import error_of
 from chimera_ray.errors import (
     ConfigError,
@@ -140,12 +140,12 @@ def test_line_with_a_status_is_that_error_whatever_its_body(body: object) -> Non
 # ---- batches that failed as a whole -----------------------------------------------------------
 
 
-def _failed(*errors: dict[str, Any], status: str = "failed") -> Batch:
+def _failed(*errors: dict[str, Any], status: str = "failed") -> BatchState | None:
     said = {"object": "list", "data": list(errors)}
-    return Batch.construct(id="batch_1", status=status, errors=said)
+    return batch_state({"id": "batch_1", "status": status, "errors": said})
 
 
-def _kinds(batch: Batch | None, keys: list[str] = KEYS) -> list[type[Exception]]:
+def _kinds(batch: BatchState | None, keys: list[str] = KEYS) -> list[type[Exception]]:
     answers = answers_of(batch, keys, CONFIG)
     answers.close()
     failures = [answers.failure_of(key) for key in KEYS]
@@ -187,9 +187,26 @@ def test_batch_that_failed_for_some_lines_fails_those_and_asks_the_others_again(
 def test_batch_that_is_gone_or_ended_otherwise_is_asked_again() -> None:
     assert _kinds(None) == [TransientProviderError] * 4
     assert _kinds(_failed({"code": "x"}, status="expired")) == [TransientProviderError] * 4
-    assert _kinds(Batch.construct(id="b", status="failed", errors=None)) == (
-        [TransientProviderError] * 4
+    said = {"id": "b", "status": "failed", "errors": None}
+    assert _kinds(batch_state(said)) == [TransientProviderError] * 4
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, [], "page", {}, {"id": None}, {"id": 3}, {"id": ""}, {"id": ["x"], "status": "failed"}],
+)
+def test_batch_without_an_id_is_none(said: object) -> None:
+    assert batch_state(said) is None
+
+
+def test_batch_of_fields_of_other_types_says_nothing_by_them() -> None:
+    odd = {"status": 3, "created_at": "now", "output_file_id": {}, "error_file_id": "file_1"}
+    assert batch_state({"id": "b", **odd, "errors": {"data": {}}}) == (
+        BatchState("b", file_ids=("file_1",))
     )
+    assert _kinds(_failed(*[{"code": 3, "line": "2"}])) == [ProviderError] * 4
+    listed = batch_state({"id": "b", "status": "failed", "errors": {"data": [None, 3, "x"]}})
+    assert _kinds(listed) == [ProviderError] * 4
 
 
 # ---- the journal ------------------------------------------------------------------------------
