@@ -1,4 +1,4 @@
-"""What holds for every test: no usage reports, no token files, no hub."""
+"""What holds for every test: no usage reports, no token files, no hub, no proxy."""
 
 import os
 
@@ -8,3 +8,6 @@ os.environ.update(
     HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
 )
+for _name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+    os.environ.pop(_name, None)
+    os.environ.pop(_name.lower(), None)

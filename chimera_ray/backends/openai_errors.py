@@ -7,6 +7,8 @@ import re
 import ssl
 from collections.abc import Mapping
 
+from aiohttp import ClientHttpProxyError, ClientProxyConnectionError
+
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_error_body import ErrorBody, error_body
 from chimera_ray.backends.openai_quotes import shown
@@ -36,6 +38,7 @@ _WAIT = re.compile(
     r"(?:retry|try again) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[smhd])){1,4})\b"
     r"|(?:retry|try again) (?:in|after) (\d{1,6})(?:\.\d+)? ?sec"
 )
+_REFUSING_PROXY = frozenset({401, 403, 405, 407})
 _SWITCHES = {
     "seed": "set sends_seed: false",
     "max_completion_tokens": "set token_limit_field: max_tokens",
@@ -101,6 +104,13 @@ def transport_error(exc: Exception, config: OpenAIModel) -> ChimeraError:
             )
         if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
             return EndpointError(f"{where} does not speak TLS: check whether base_url is http://")
+        if isinstance(cause, ClientHttpProxyError) and cause.status in _REFUSING_PROXY:
+            return EndpointError(f"{where} {_proxy_refusal(cause.status)}")
+        if isinstance(cause, ClientProxyConnectionError):
+            return TransientProviderError(
+                f"{config.name}: the proxy that the environment names cannot be reached "
+                f"({kind_of(exc)})"
+            )
     is_timeout = any("Timeout" in type(cause).__name__ for cause in _causes(exc))
     what = "timed out" if is_timeout else "the connection failed"
     return TransientProviderError(f"{config.name}: {what} ({kind_of(exc)})")
@@ -132,6 +142,14 @@ def _causes(exc: BaseException) -> list[BaseException]:
     return causes
 
 
+def _proxy_refusal(status: int) -> str:
+    asks = "asks for a user and a password: give them" if status == 407 else "refuses: check it"
+    return (
+        f"is reached through a proxy that {asks} in the environment variable that names the proxy "
+        f"(HTTP {status})"
+    )
+
+
 def _wait_in(said: ErrorBody) -> float | None:
     """An error → the seconds after which it says to come again; None if it does not say."""
     found = _WAIT.search(said.marks)
@@ -146,6 +164,8 @@ def _lasting(
     """What a refusal for good means, and what to do."""
     names = " or ".join(config.variables)
     key = f"the key in {names}" if names else "calls without a key"
+    if status == 407:
+        return _proxy_refusal(status)
     if status < 400:
         return f"sends calls elsewhere ({label}): give the final address as base_url"
     if status == 403 and verdict == "key":

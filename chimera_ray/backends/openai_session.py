@@ -8,7 +8,7 @@ has been silent for minutes, as a reasoning model is.
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,28 +24,26 @@ IDLE_S = 30.0
 """an unused connection is closed after that; servers close theirs at 60 and more"""
 
 
-def session_for(
-    url: str, max_connections: int, environ: Mapping[str, str] = os.environ
-) -> Callable[[], aiohttp.ClientSession]:
+def session_for(url: str, max_connections: int) -> Callable[[], aiohttp.ClientSession]:
     """An endpoint's URL → what opens its session, to be called inside the event loop.
 
     Args:
         url: the endpoint's.
         max_connections: the pool's size.
-        environ: holds proxies, and names the authorities that are trusted.
 
     Raises:
-        EndpointError: the environment says what cannot be followed.
+        EndpointError: the environment names a proxy or certificates that cannot be used.
     """
-    proxy = proxy_for(url, environ)
+    proxy = proxy_for(url, os.environ)
     fields: dict[str, Any] = {"limit": max_connections, "keepalive_timeout": IDLE_S}
     if "https" in (urlsplit(url).scheme, urlsplit(proxy or "").scheme):
-        fields["ssl"] = _trusting(environ)
+        fields["ssl"] = _trusting()
+    connector: type[aiohttp.TCPConnector] = aiohttp.TCPConnector
     if proxy is not None and proxy.startswith("socks"):
         connector, own = connector_class(proxy)
         fields, proxy = fields | own, None
     else:
-        connector, fields["socket_factory"] = aiohttp.TCPConnector, _kept_alive
+        fields["socket_factory"] = _kept_alive
 
     def open_session() -> aiohttp.ClientSession:
         # The key is not among the session's own headers: those are sent to a proxy, too.
@@ -56,25 +54,23 @@ def session_for(
     return open_session
 
 
-def _trusting(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """An environment → a context that trusts the authorities in SSL_CERT_FILE and SSL_CERT_DIR.
+def _trusting() -> ssl.SSLContext:
+    """A context that trusts whom the system trusts, by way of SSL_CERT_FILE and SSL_CERT_DIR.
 
-    In place of the system's, if one of them is set.
+    Raises:
+        EndpointError: SSL_CERT_FILE names no such file; by itself OpenSSL would not say so.
     """
-    file, folder = (environ.get(name) or None for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    for name, path, is_there in (
-        ("SSL_CERT_FILE", file, os.path.isfile),
-        ("SSL_CERT_DIR", folder, os.path.isdir),
-    ):
-        if path is not None and not is_there(path):
-            raise EndpointError(f"the environment variable {name} names nothing that is there")
-    try:
-        return ssl.create_default_context(cafile=file, capath=folder)
-    except OSError as exc:  # an ssl.SSLError is one
-        raise EndpointError(
-            "the environment variable SSL_CERT_FILE names a file that holds no certificate in PEM "
-            f"({type(exc).__name__})"
-        ) from None
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if file := os.environ.get("SSL_CERT_FILE"):
+        try:
+            context.load_verify_locations(file)
+        except OSError as exc:  # an ssl.SSLError is one
+            raise EndpointError(
+                "the environment variable SSL_CERT_FILE names no file that holds certificates in "
+                f"PEM ({type(exc).__name__})"
+            ) from None
+    return context
 
 
 def _kept_alive(address: tuple[Any, ...]) -> socket.socket:
