@@ -95,7 +95,7 @@ def judged(
 def transport_error(exc: Exception, config: OpenAIModel) -> ChimeraError:
     """What kept an answer from coming → its error; a certificate that is not trusted is final."""
     where = f"{config.name} at {config.base_url or 'the provider'}"
-    for cause in _causes(exc):
+    for cause in reversed(_causes(exc)):  # aiohttp's own is one as well, and has no message
         if isinstance(cause, ssl.SSLCertVerificationError):
             return EndpointError(
                 f"{where} has a certificate that is not trusted here ({cause.verify_message}): "
