@@ -122,6 +122,36 @@ class Proxy(Relay):
         await self._join(reader, writer, begun.encode("latin-1"))
 
 
+class Socks(Relay):
+    """A SOCKS5 proxy: whatever name is asked for, it leads to one port on this machine."""
+
+    def __init__(self, port: int, credentials: str = "", reply: int = 0) -> None:
+        """A port; `credentials` that it asks for; what it replies, 0 for a connection."""
+        super().__init__(port)
+        self._credentials, self._reply = credentials, reply
+        self.targets: list[str] = []
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readexactly((await reader.readexactly(2))[1])  # the ways that it offers
+        writer.write(b"\x05\x02" if self._credentials else b"\x05\x00")
+        if self._credentials:
+            await reader.readexactly(1)
+            told = [await reader.readexactly((await reader.readexactly(1))[0]) for _ in range(2)]
+            is_right = b":".join(told).decode() == self._credentials
+            writer.write(b"\x01\x00" if is_right else b"\x01\x01")
+        kind = (await reader.readexactly(4))[3]
+        size = 4 if kind == 1 else (await reader.readexactly(1))[0]
+        address = await reader.readexactly(size)
+        port = int.from_bytes(await reader.readexactly(2))
+        host = ".".join(map(str, address)) if kind == 1 else address.decode()
+        self.targets.append(f"{host}:{port}")
+        writer.write(bytes([5, self._reply, 0, 1, 0, 0, 0, 0, 0, 0]))
+        if self._reply:
+            writer.close()
+            return
+        await self._join(reader, writer, b"")
+
+
 async def _carry(reader: StreamReader, writer: StreamWriter) -> None:
     try:
         while block := await reader.read(1 << 16):

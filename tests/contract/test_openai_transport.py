@@ -3,20 +3,26 @@
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from batch_runs import BATCH, RETRY, Memory, ask_all, requests_of
 from stub_server import StubServer
-from stub_ways import Asked, Noting, Proxy, Relay, certificate_in
+from stub_ways import Asked, Noting, Proxy, Relay, Socks, certificate_in
 
 from chimera_ray.backends import build_model, check_model
 from chimera_ray.backends.gate import Gate, in_process
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Limiter
-from chimera_ray.errors import ChimeraError, ConfigError, EndpointError
+from chimera_ray.errors import (
+    ChimeraError,
+    ConfigError,
+    EndpointError,
+    TransientProviderError,
+)
 from chimera_ray.llm import Reply
 from chimera_ray.model_config import OpenAIModel
 
@@ -252,20 +258,21 @@ Env = dict[str, str]
 
 def _by_proxy(
     stub: StubServer,
-    proxy: Proxy,
-    environ_of: Callable[[int], Env],
+    proxy: Proxy | Socks,
+    environ: Env,
     url: str,
     batch: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Any:
-    """What comes of one call to a URL, in an environment that names the proxy's port."""
+    """What comes of one call to a URL, in an environment where the proxy's port is added."""
 
     async def run() -> Any:
         async with proxy:
             with pytest.MonkeyPatch.context() as patch:
-                for name, value in environ_of(proxy.port).items():
-                    patch.setenv(name, value)
+                for name, value in environ.items():
+                    patch.setenv(name, f"{value}{proxy.port}")
                 try:
-                    (answer,) = await _asked(_config(url, batch=batch))
+                    (answer,) = await _asked(_config(url, batch=batch, **changes))
                 except ChimeraError as exc:
                     return exc
                 return answer
@@ -280,7 +287,7 @@ def test_endpoint_is_reached_through_a_proxy(
 ) -> None:
     proxy = Proxy(stub.port)
     url = "http://endpoint.invalid/v1"
-    answer = _by_proxy(stub, proxy, lambda port: {name: f"127.0.0.1:{port}"}, url, batch)
+    answer = _by_proxy(stub, proxy, {name: "127.0.0.1:"}, url, batch)
     assert isinstance(answer, Reply), answer
     assert proxy.lines
     assert all(" http://endpoint.invalid/v1/" in line for line in proxy.lines)
@@ -293,25 +300,24 @@ def test_proxy_that_asks_for_credentials_has_them_and_nobody_else(
     wanted = CREDENTIALS if user == CREDENTIALS else "me:p@ss:/#"
     proxy = Proxy(stub.port, wanted)
     url = "http://endpoint.invalid/v1"
-    answer = _by_proxy(
-        stub, proxy, lambda port: {"HTTP_PROXY": f"http://{user}@127.0.0.1:{port}"}, url
-    )
+    answer = _by_proxy(stub, proxy, {"HTTP_PROXY": f"http://{user}@127.0.0.1:"}, url)
     assert isinstance(answer, Reply), answer
 
 
 @both
-@pytest.mark.parametrize("scheme", ["http", "https"], ids=["forwarded", "tunnelled"])
-@pytest.mark.parametrize("status", [407, 403])
+@pytest.mark.parametrize(
+    ("scheme", "status"),
+    [("http", 407), ("https", 407), ("https", 403)],
+    ids=["forwarding", "tunnel", "tunnel_forbidden"],
+)
 def test_proxy_that_refuses_ends_the_run_with_a_line_that_shows_no_secret(
     stub: StubServer, status: int, scheme: str, batch: dict[str, Any] | None
 ) -> None:
-    if (scheme, status) == ("http", 403):  # as if the endpoint itself had said so
-        return
     proxy = Proxy(stub.port, refuses=status)
     url = f"{scheme}://endpoint.invalid/v1"
     name = f"{scheme}_proxy".upper()
     environ = {name: f"http://{CREDENTIALS}@127.0.0.1:"}
-    answer = _by_proxy(stub, proxy, lambda port: {name: f"{environ[name]}{port}"}, url, batch)
+    answer = _by_proxy(stub, proxy, environ, url, batch)
     assert isinstance(answer, EndpointError), answer
     assert f"(HTTP {status})" in str(_discreet(answer))
     assert "proxy" in str(answer)
@@ -348,6 +354,52 @@ def test_endpoint_that_no_proxy_names_is_reached_directly(
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
     monkeypatch.setenv("NO_PROXY", f"127.0.0.0/8,host.test:{stub.port}")
     assert _noted(stub)
+
+
+# ---- SOCKS ------------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("name", ["ALL_PROXY", "http_proxy"])
+def test_socks_without_its_package_says_what_to_install(
+    stub: StubServer,
+    batch: dict[str, Any] | None,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp_socks", None)
+    monkeypatch.setenv(name, f"socks5://{CREDENTIALS}@127.0.0.1:1080")
+    error = _error_of(_config(stub.url, batch=batch))
+    assert isinstance(error, EndpointError)
+    assert "pip install '.[socks]'" in str(error)
+
+
+@both
+@pytest.mark.parametrize("credentials", ["", CREDENTIALS], ids=["open", "with_credentials"])
+@pytest.mark.parametrize(
+    ("scheme", "host"), [("socks5h", "endpoint.invalid"), ("socks5", "127.0.0.1")]
+)
+def test_endpoint_is_reached_through_socks(
+    stub: StubServer, scheme: str, host: str, credentials: str, batch: dict[str, Any] | None
+) -> None:
+    pytest.importorskip("aiohttp_socks")
+    proxy = Socks(stub.port, credentials)
+    user = f"{credentials}@" if credentials else ""
+    environ = {"ALL_PROXY": f"{scheme}://{user}127.0.0.1:"}
+    answer = _by_proxy(stub, proxy, environ, f"http://{host}:8123/v1", batch)
+    assert isinstance(answer, Reply), answer
+    assert {*proxy.targets} == {f"{host}:8123"}
+
+
+@pytest.mark.parametrize("credentials", ["", "other:password"], ids=["refused", "wrong_password"])
+def test_socks_that_refuses_is_a_failed_connection(stub: StubServer, credentials: str) -> None:
+    pytest.importorskip("aiohttp_socks")
+    proxy = Socks(stub.port, credentials, reply=2)
+    environ = {"ALL_PROXY": f"socks5h://{CREDENTIALS}@127.0.0.1:"}
+    url = "http://endpoint.invalid/v1"
+    answer = _by_proxy(stub, proxy, environ, url, None, retry={**RETRY, "deadline_s": 0.01})
+    assert isinstance(answer, TransientProviderError), answer
+    _discreet(answer)
 
 
 # ---- certificates -----------------------------------------------------------------------------
