@@ -80,12 +80,18 @@ class Relay:
         self._server.close()
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        await self._join(reader, writer, b"")
+        await self._join(reader, writer)
 
-    async def _join(self, reader: StreamReader, writer: StreamWriter, head: bytes) -> None:
+    async def _join(self, reader: StreamReader, writer: StreamWriter, head: str = "") -> None:
+        """Carries bytes both ways; with a head of HTTP, which is sent first, for one answer."""
         upper_reader, upper_writer = await asyncio.open_connection(HOST, self._target)
-        upper_writer.write(head)
-        await asyncio.gather(_carry(reader, upper_writer), _carry(upper_reader, writer))
+        upper_writer.write(head.encode("latin-1"))
+        sending = asyncio.create_task(_carry(reader, upper_writer))
+        if head:
+            answered = await upper_reader.readuntil(b"\r\n\r\n")
+            writer.write(answered[:-2] + b"Connection: close\r\n\r\n")
+        await _carry(upper_reader, writer)
+        await sending
 
 
 class Proxy(Relay):
@@ -115,11 +121,11 @@ class Proxy(Relay):
         method, target, version = line.split()
         if method == "CONNECT":
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            await self._join(reader, writer, b"")
+            await self._join(reader, writer)
             return
         path = urlsplit(target)._replace(scheme="", netloc="").geturl()
         begun = f"{method} {path} {version}\r\nConnection: close\r\n{rest}"
-        await self._join(reader, writer, begun.encode("latin-1"))
+        await self._join(reader, writer, begun)
 
 
 class Socks(Relay):
@@ -149,7 +155,7 @@ class Socks(Relay):
         if self._reply:
             writer.close()
             return
-        await self._join(reader, writer, b"")
+        await self._join(reader, writer)
 
 
 async def _carry(reader: StreamReader, writer: StreamWriter) -> None:
