@@ -74,15 +74,21 @@ class Gate:
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
 
+    def enter_at_once(self) -> bool:
+        """Whether a call may start without waiting, and then it has; to be followed by `leave`."""
+        if not self._is_open or self._refusal is not None:
+            return False
+        self._in_flight += 1
+        self._tell_soon()
+        return True
+
     async def enter(self, tokens: int) -> None:
         """Waits until one call of about so many tokens may start; to be followed by `leave`.
 
         Raises:
             StopError: nothing is to start any more.
         """
-        if self._is_open and self._refusal is None:
-            self._in_flight += 1
-            self._tell_soon()
+        if self.enter_at_once():
             return
         if self._refusal is not None:
             raise _copy(self._refusal)

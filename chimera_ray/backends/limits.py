@@ -120,6 +120,8 @@ async def _has_turn(gate: Gate, estimated: int, left_s: float, *, is_first: bool
     left_s = max(left_s, FIRST_TURN_S) if is_first else left_s
     if left_s <= 0:
         return False
+    if gate.enter_at_once():
+        return True
     try:
         async with asyncio.timeout(left_s):
             await gate.enter(estimated)

@@ -117,18 +117,24 @@ def _thought(fields: Mapping[str, Any]) -> int:
 
 
 def _details(fields: Mapping[str, Any], groups: Iterable[str]) -> Mapping[str, Any]:
-    found = (fields.get(group) for group in groups)
-    return next((details for details in found if isinstance(details, dict)), {})
+    for group in groups:
+        if isinstance(details := fields.get(group), dict):
+            return details
+    return {}
 
 
 def _first(fields: Mapping[str, Any], names: Iterable[str]) -> int | None:
     """Names → the count under the first of them that has one; None if there is none."""
-    counts = (_count(fields.get(name)) for name in names)
-    return next((count for count in counts if count is not None), None)
+    for name in names:  # without generators: it is a tenth of a call's time
+        if name in fields and (count := _count(fields[name])) is not None:
+            return count
+    return None
 
 
 def _count(said: object) -> int | None:
     """A field → the count of tokens that it is, also as a whole float or as digits."""
+    if type(said) is int:
+        return said if 0 <= said < MAX_COUNT else None
     if isinstance(said, str) and len(said) <= len(str(MAX_COUNT)) and said.isascii():
         said = int(said) if said.isdigit() else None
     if isinstance(said, bool) or not isinstance(said, int | float) or not 0 <= said < MAX_COUNT:
