@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chimera_ray.llm import Usage
+from chimera_ray.request_values import HeaderName, RequestValue, Variable, require_headers
 from chimera_ray.schemas import digest
 
 SIMULATED_REVISION = "2"
@@ -185,35 +186,6 @@ class Batch(Strict):
 LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """names of a request's limit, one of which a server knows"""
 Structured = Literal["json_schema", "json_object", "none"]
-Variable = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
-"""an environment variable's name"""
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=100)]
-_OWN_HEADERS = frozenset(
-    {"accept-encoding", "connection", "content-encoding", "content-length", "content-type"}
-    | {"expect", "host", "idempotency-key", "keep-alive", "te", "trailer", "transfer-encoding"}
-    | {"upgrade"}
-)
-"""which say how a request is sent, so that no model file can"""
-
-
-class RequestValue(Strict):
-    """What a header or a field of the query says: a text, or what an environment variable holds."""
-
-    env: Variable | None = None
-    """for what is secret; it is read where the call is made"""
-    value: Annotated[str, Field(pattern=r"^[ -~]*$", coerce_numbers_to_str=True)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, said: object) -> object:
-        is_text = isinstance(said, str | int | float) and not isinstance(said, bool)
-        return {"value": said} if is_text else said
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        if (self.env is None) == (self.value is None):
-            raise ValueError("must be a text, or {env: NAME} for what is secret")
-        return self
 
 
 class OpenAIModel(_Model):
@@ -246,16 +218,9 @@ class OpenAIModel(_Model):
     """None: call by call"""
 
     @model_validator(mode="after")
-    def _headers_are_told_once(self) -> Self:
-        names = [name.lower() for name in self.headers]
-        if own := sorted({*names, (self.api_key_header or "").lower()} & _OWN_HEADERS):
-            raise ValueError(f"headers: {', '.join(own)} cannot be set")
-        if len(set(names)) < len(names):
-            raise ValueError("headers: one name twice, in small letters and in capitals")
-        if self.api_key_env and (self.api_key_header or "authorization").lower() in names:
-            raise ValueError(
-                "headers: the key is sent in one of them already; set api_key_env: null"
-            )
+    def _headers_can_be_sent(self) -> Self:
+        key_header = self.api_key_header or ("Authorization" if self.api_key_env else None)
+        require_headers(self.headers, key_header)
         return self
 
     @property

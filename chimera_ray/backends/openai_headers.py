@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 
 from chimera_ray.errors import EndpointError
-from chimera_ray.model_config import OpenAIModel, RequestValue
+from chimera_ray.model_config import OpenAIModel
+from chimera_ray.request_values import RequestValue
 
 _ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "chimera-ray"}
 

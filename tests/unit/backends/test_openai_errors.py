@@ -146,7 +146,7 @@ FATAL = {
     "forbidden": (403, "country_not_supported", "check what the key may use"),
     "no_model": (404, "model_not_found", "check name and base_url"),
     "no_endpoint": (405, None, "refuses every call"),
-    "proxy": (407, None, "refuses every call"),
+    "proxy": (407, None, "a proxy that asks for a user and a password"),
     "quota": (429, "insufficient_quota", "top up"),
     "billing": (429, "billing_hard_limit_reached", "top up"),
     "billing_as_400": (400, "billing_not_active", "top up"),
