@@ -41,6 +41,7 @@ def why(exc: Exception) -> str:
     """An error of composing → what it says, and how to write what could not be read."""
     said = re.split("Config search path:|See https://hydra.cc|full_key:", str(exc))[0]
     said = said.replace("To append to your", "If it is not misspelt: to append to your")
+    said = re.sub(r"(use \+[^\s=]+=).+", r"\1...", said, flags=re.DOTALL)  # it may be a secret
     if not isinstance(exc, OverrideParseException) and "Ambiguous value" not in said:
         return said
     override = getattr(exc, "override", None) or said.partition("'")[2].partition("'")[0]

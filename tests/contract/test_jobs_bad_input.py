@@ -21,7 +21,12 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.process
 
 BENCHMARK = "recipe.params.decontaminate_problem.benchmarks=[{name: hle, path: /none/hle.jsonl}]"
+OPENAI = "model@models.solver=openai_compatible"
 AS_A_PROCESS = {
+    "value_where_a_variable_is_named": (
+        [OPENAI, "models.solver.headers={X-Secret: {env: hunter2}}"],
+        "use +models.solver.headers=...",
+    ),
     "misspelt_key": (["recipe.params.plan_drafts.draft_per_topic=3"], "draft_per_topic"),
     "unreadable_benchmark": ([BENCHMARK], "benchmark hle: cannot read /none/hle.jsonl: No such"),
 }
@@ -79,6 +84,7 @@ def test_job_bad_input_ends_in_one_line_with_code_2_and_starts_nothing(tmp_path:
         assert complaint.count("\n") == 1, name
         assert said in complaint, name
         assert "Traceback" not in complaint
+        assert "hunter2" not in complaint
         assert list((tmp_path / name).iterdir()) == [], name
 
 
