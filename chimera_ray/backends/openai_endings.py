@@ -6,6 +6,7 @@ What no server is known to say is judged by what the reply shows, and named in t
 import logging
 from functools import lru_cache
 
+from chimera_ray.credentials import redacted
 from chimera_ray.llm import Request
 from chimera_ray.schemas import FinishReason
 
@@ -72,7 +73,8 @@ def shown_ending(
     meant: FinishReason = "stop" if bare and not is_cut else "abort"
     if limit is not None and output_tokens >= limit:
         meant = "length"
-    _name_once(_word(said)[:NAMED_CHARS] or "none", meant)
+    named = redacted(said) if isinstance(said, str) else said
+    _name_once(_word(named)[:NAMED_CHARS] or "none", meant)
     return meant
 
 

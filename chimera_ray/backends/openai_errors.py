@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_error_body import ErrorBody, error_body
-from chimera_ray.backends.openai_quotes import shown
+from chimera_ray.backends.openai_quotes import masked, shown
 from chimera_ray.backends.openai_verdicts import (
     LASTING,
     LIMITED_STATUSES,
@@ -19,7 +19,7 @@ from chimera_ray.backends.openai_verdicts import (
     refused_field,
     verdict_of,
 )
-from chimera_ray.backends.rate_headers import duration_s, retry_after_s
+from chimera_ray.backends.rate_headers import duration_s, retry_after_s, window_s
 from chimera_ray.errors import (
     ChimeraError,
     ContextError,
@@ -36,6 +36,7 @@ _WAIT = re.compile(
     r"(?:retry|try again) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[smhd])){1,4})\b"
     r"|(?:retry|try again) (?:in|after) (\d{1,6})(?:\.\d+)? ?sec"
 )
+_WINDOWS = ("x-ratelimit-reset", "ratelimit-reset")
 _SWITCHES = {
     "seed": "set sends_seed: false",
     "max_completion_tokens": "set token_limit_field: max_tokens",
@@ -82,6 +83,9 @@ def judged(
         error.retry_after_s = retry_after_s(headers)
         if error.retry_after_s is None:
             error.retry_after_s = _wait_in(said)
+        if error.retry_after_s is None and error.is_limited:
+            ends = (window_s(headers.get(name)) for name in _WINDOWS)
+            error.retry_after_s = next((end_s for end_s in ends if end_s is not None), None)
         return error
     if verdict == "prompt":
         return RefusalError(f"{config.name}: declined by the endpoint ({label}){words}")
@@ -176,7 +180,8 @@ def _said(said: ErrorBody, verdict: Verdict, config: OpenAIModel, request: Reque
     """What the server said besides, if it may be shown."""
     code = shown(said.code[:CODE_CHARS], config, request)
     # A server may echo the key masked, or another one, when it says that it is wrong.
-    words = "" if verdict == "key" else shown(said.words, config, request)
+    said_words = masked(said.words, config) if verdict == "key" else said.words
+    words = shown(said_words, config, request)
     if words and code and words != said.code:
         return f" [{code}: {words}]"
     return f" [{words or code}]" if words or code else ""

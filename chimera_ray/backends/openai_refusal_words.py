@@ -11,16 +11,17 @@ def _any_of(*patterns: str) -> re.Pattern[str]:
 
 
 SPENT_CODES = _any_of(
-    r"insufficient_(?:quota|balance|funds|credits)",
+    r"insufficient_(?:(?:user_)?quota|balance|funds|credits)",
     r"billing_(?:hard_limit_reached|not_active)",
     r"exceeded_current_quota_error",
     r"blocked_api_access",
     r"arrearage",
+    r"billing_disabled",
     r"account_?overdue",
 )
 SPENT = _any_of(
     r"(?:insufficient|not enough) (?:account )?(?:balance|credit|fund)",
-    r"balance is too low",
+    r"balance is (?:too low|insufficient)",
     r"used all available credits",
     r"spend(?:ing)? limit",
     r"out of credits",
@@ -28,8 +29,13 @@ SPENT = _any_of(
     r"budget has been exceeded",
     r"exceeded (?:the |your |its )?budget",
     r"more credits",
+    r"key limit exceeded",
+    r"billing to be enabled",
+    r"reached your (?:specified |monthly |workspace )?(?:api )?usage limit",
+    r"models-per-day",
     r"余额不足",
     r"欠费",
+    r"额度(?:已)?(?:用尽|不足)",
 )
 KEY = _any_of(
     r"(?:invalid|incorrect|expired|missing|wrong|malformed|unknown|revoked|no) (?:or \w+ )?"
@@ -43,11 +49,19 @@ KEY = _any_of(
     r"unauthenticated",
     r"expired token",
     r"(?:invalid|expired) credential",
+    r"login fail",
 )
 BARRED = _any_of(
     r"(?:account|organi[sz]ation|key|access|project|team|user)\b.{0,40}"
     r"(?:deactivat|disabl|suspend|terminat|banned|revoked|restricted)",
+    r"accessdenied",
+    r"(?:must be|is not) verified",
 )
+ELSEWHERE = _any_of(
+    r"(?:location|country|region|territory)\b.{0,40}not (?:supported|available|allowed)",
+    r"http request was sent to https",
+)
+"""it does not answer this place, or this address, whatever is asked"""
 MODEL = _any_of(
     r"model_not_(?:found|available)",
     r"invalid_model",
@@ -55,6 +69,8 @@ MODEL = _any_of(
     r"model not (?:exist|found)",
     r"invalid model(?: name|:| id)",
     r"not a valid model",
+    r"model identifier is invalid",
+    r"no models? (?:is |are )?(?:currently )?loaded",
     r"\bmodel\b.{0,80} (?:does not exist|not found|decommissioned)",
     r"模型不存在",
 )
@@ -109,6 +125,7 @@ TOO_LONG = _any_of(
     r"longer than the (?:model|maximum)",
     r"too many (?:input )?tokens",
     r"too[ _](?:long|large)",
+    r"length \d+ is (?:greater|longer|larger) than",
 )
 FORMAT = _any_of(
     r"response[ _]?format",
@@ -146,7 +163,8 @@ SURELY_UNKNOWN_FIELD = _any_of(
 WRONG_VALUE = _any_of(
     r"must be (?:one of|at most|at least|between|in |less|greater|equal|<|>)",
     r"only .{1,20} (?:is|are) (?:allowed|supported)",
-    r"invalid (?:value|temperature|top_|min_|presence|reasoning)",
+    r"invalid ['`\"]?(?:value|temperature|top_|min_|presence|reasoning)",
+    r"\brange\b.{0,3}[\d\[(-]",
     r"out of range",
     r"valid range",
     r"should be",
