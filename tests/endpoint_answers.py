@@ -95,8 +95,7 @@ def made_of(row: Told) -> Made:
     schema = SCHEMA if row.request.get("schema") else None
     prompt = (Message("user", "Name the least perfect number and say why it is one."),)
     request = Request(prompt, schema, 7, row.request.get("max_tokens", 4_096))
-    headers = {name: _filled(value) for name, value in row.headers.items()}
-    answer = Answer(row.status, headers, _bytes(row.body))
+    answer = answer_of(row)
     if 200 <= row.status < 300:
         try:
             return _made_of_reply(reply_of(answer, config, request))
@@ -105,6 +104,12 @@ def made_of(row: Told) -> Made:
     if is_format_refused(answer, request, "json_schema"):
         return Made("weaker")
     return _made_of_error(error_of(answer, config, request))
+
+
+def answer_of(row: Told) -> Answer:
+    """A row → the answer itself, with the key and the times that it is to hold."""
+    headers = {name: _filled(value) for name, value in row.headers.items()}
+    return Answer(row.status, headers, _bytes(row.body))
 
 
 def _made_of_reply(reply: Reply) -> Made:

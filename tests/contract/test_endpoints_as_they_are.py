@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 import endpoint_answers
+import endpoint_page
 import pytest
 from endpoint_answers import KEY, KEY_NAME, WAIT_S, Made, Told, made_of
 
@@ -98,7 +99,12 @@ def _require_wait(made: Made, expect: dict[str, Any]) -> None:
         assert said == pytest.approx(wait)
 
 
+def test_page_says_what_is_done() -> None:
+    text = endpoint_page.PAGE.read_text(encoding="utf-8")
+    assert text == endpoint_page.page(), "PYTHONPATH=. python tests/endpoint_page.py writes it"
+
+
 def test_table_holds_every_kind_and_no_name_twice() -> None:
     names = Counter(row.id for row in ROWS)
     assert not [name for name, num in names.items() if num > 1]
-    assert len({row.endpoint for row in ROWS}) >= 60
+    assert {row.kind for row in ROWS} == {kind for kind, _, _ in endpoint_page.SECTIONS}
