@@ -1,6 +1,6 @@
-"""A server that echoes the key: it is in no message and in no record of a call, whatever the shape.
+"""A server that echoes the key: it is in no message and no record of a call, in whatever shape.
 
-Each such answer of `data/endpoints` goes through the backend and `llm.complete`, as a stage does it.
+Each such answer of `data/endpoints` goes through the backend and `llm.complete`.
 """
 
 import asyncio
