@@ -28,7 +28,8 @@ SPENT = _any_of(
     r"(?:n't have any|no) credits? (?:yet|left|remain|available)",
     r"budget has been exceeded",
     r"exceeded (?:the |your |its )?budget",
-    r"more credits",
+    r"requires? more credits",
+    r"payment method (?:is )?required",
     r"key limit exceeded",
     r"billing to be enabled",
     r"reached your (?:specified |monthly |workspace )?(?:api )?usage limit",
@@ -40,7 +41,7 @@ SPENT = _any_of(
 KEY = _any_of(
     r"(?:invalid|incorrect|expired|missing|wrong|malformed|unknown|revoked|no) (?:or \w+ )?"
     r"(?:api|access|auth\w*|bearer|x-api)[ _-]?(?:key|token|header)",
-    r"api[ _-]?key (?:is )?(?:not valid|not found|invalid|expired|missing|required|incorrect)",
+    r"api[ _-]?key (?:is )?(?:not valid|not found|not provided|invalid|expired|missing|required|incorrect)",
     r"(?:invalid|expired|incorrect)_(?:api_)?key",
     r"api_key_(?:invalid|expired|missing)",
     r"invalid_(?:auth\w*|token)",
@@ -53,9 +54,9 @@ KEY = _any_of(
 )
 BARRED = _any_of(
     r"(?:account|organi[sz]ation|key|access|project|team|user)\b.{0,40}"
-    r"(?:deactivat|disabl|suspend|terminat|banned|revoked|restricted)",
+    r"(?:deactivat|disabl|suspend|terminat|banned|revoked|restricted|(?:must be|not) verified)",
     r"accessdenied",
-    r"(?:must be|is not) verified",
+    r"accept(?:ance of)? (?:the |its )?terms|terms acceptance",
 )
 ELSEWHERE = _any_of(
     r"(?:location|country|region|territory)\b.{0,40}not (?:supported|available|allowed)",
@@ -71,7 +72,7 @@ MODEL = _any_of(
     r"not a valid model",
     r"model identifier is invalid",
     r"no models? (?:is |are )?(?:currently )?loaded",
-    r"\bmodel\b.{0,80} (?:does not exist|not found|decommissioned)",
+    r"\bmodel\b(?:(?!: ).){0,80} (?:does not exist|not found|decommissioned)",
     r"模型不存在",
 )
 PROMPT_CODES = _any_of(
@@ -94,7 +95,7 @@ PROMPT = _any_of(
     r"requires moderation",
     r"content management policy",
     r"safety system",
-    r"violat(?:es?|ing|ion of)\b.{0,40}(?:guideline|polic)",
+    r"violat(?:e[sd]?|ing|ion of)\b.{0,40}(?:guideline|polic)",
     r"guardrail.{0,40}(?:fail|block|violat)",
     r"inappropriate content",
     r"content exists risk",
@@ -105,6 +106,8 @@ PROMPT = _any_of(
     r"prompt (?:was |has been )?blocked",
     r"敏感",
     r"不安全",
+    r"内容安全",
+    r"(?:content|prompt|input|message)\b.{0,40}\bnot safe",
 )
 CONTEXT = _any_of(
     r"context_length",
@@ -126,6 +129,9 @@ TOO_LONG = _any_of(
     r"too many (?:input )?tokens",
     r"too[ _](?:long|large)",
     r"length \d+ is (?:greater|longer|larger) than",
+    r"(?:prompt|input) has \d+ tokens",
+    r"total tokens .{0,40}exceed",
+    r"supports? at most \d+ tokens",
 )
 FORMAT = _any_of(
     r"response[ _]?format",
@@ -153,6 +159,8 @@ UNKNOWN_FIELD = _any_of(
     r"unavailable",
     r"deprecated",
     r"cannot both be",
+    r"not (?:a )?valid (?:for|parameter|field|argument)",
+    r"invalid (?:field|parameter|propert)",
 )
 SURELY_UNKNOWN_FIELD = _any_of(
     r"(?:unsupported|unknown|unrecognized) (?:parameter|param|field|argument)",
@@ -161,7 +169,10 @@ SURELY_UNKNOWN_FIELD = _any_of(
 )
 """so that it counts with a status that usually passes"""
 WRONG_VALUE = _any_of(
-    r"must be (?:one of|at most|at least|between|in |less|greater|equal|<|>)",
+    r"must be (?:one of|at most|at least|between|in |less|greater|equal|non-?negative|positive|<|>)",
+    r"is not (?:less|greater|one of)",
+    r"invalid type",
+    r"supported range",
     r"only .{1,20} (?:is|are) (?:allowed|supported)",
     r"invalid ['`\"]?(?:value|temperature|top_|min_|presence|reasoning)",
     r"\brange\b.{0,3}[\d\[(-]",
