@@ -41,7 +41,8 @@ SPENT = _any_of(
 KEY = _any_of(
     r"(?:invalid|incorrect|expired|missing|wrong|malformed|unknown|revoked|no) (?:or \w+ )?"
     r"(?:api|access|auth\w*|bearer|x-api)[ _-]?(?:key|token|header)",
-    r"api[ _-]?key (?:is )?(?:not valid|not found|not provided|invalid|expired|missing|required|incorrect)",
+    r"api[ _-]?key (?:is )?"
+    r"(?:not (?:valid|found|provided)|invalid|expired|missing|required|incorrect)",
     r"(?:invalid|expired|incorrect)_(?:api_)?key",
     r"api_key_(?:invalid|expired|missing)",
     r"invalid_(?:auth\w*|token)",
@@ -169,7 +170,8 @@ SURELY_UNKNOWN_FIELD = _any_of(
 )
 """so that it counts with a status that usually passes"""
 WRONG_VALUE = _any_of(
-    r"must be (?:one of|at most|at least|between|in |less|greater|equal|non-?negative|positive|<|>)",
+    r"must be (?:one of|at most|at least|between|in |less|greater|equal|<|>)",
+    r"must be (?:non-?negative|positive)",
     r"is not (?:less|greater|one of)",
     r"invalid type",
     r"supported range",
