@@ -28,6 +28,8 @@ _WINDOW = "x-ratelimit-reset"
 """the header, which OpenRouter puts into the body"""
 _TITLE = re.compile(r"<(title|message|h1|pre)[^>]*>(.{1,400}?)</\1>", re.IGNORECASE | re.DOTALL)
 
+_TAG = re.compile(r"<[^<>]*>")
+
 
 class ErrorBody(NamedTuple):
     """What an error says."""
@@ -54,7 +56,7 @@ def error_body(content: bytes) -> ErrorBody:
         pass
     words = text.strip()[:MAX_WORDS]
     if words.startswith("<"):
-        titles = (html.unescape(found[2]).strip() for found in _TITLE.finditer(text))
+        titles = (html.unescape(_TAG.sub(" ", found[2])).strip() for found in _TITLE.finditer(text))
         words = next((title for title in titles if title.lower() != "error"), "")
     elif words.startswith(("{", "[", '"')) or not words.replace("\ufffd", "").strip():
         words = ""  # JSON that was cut

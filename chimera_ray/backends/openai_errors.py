@@ -80,12 +80,7 @@ def judged(
     if verdict == "passing":
         error = TransientProviderError(f"{config.name}: {label}{words}")
         error.is_limited = status in LIMITED_STATUSES
-        error.retry_after_s = retry_after_s(headers)
-        if error.retry_after_s is None:
-            error.retry_after_s = _wait_in(said)
-        if error.retry_after_s is None and error.is_limited:
-            ends = (window_s(headers.get(name)) for name in _WINDOWS)
-            error.retry_after_s = next((end_s for end_s in ends if end_s is not None), None)
+        error.retry_after_s = _wait_s(headers, said, error.is_limited)
         return error
     if verdict == "prompt":
         return RefusalError(f"{config.name}: declined by the endpoint ({label}){words}")
@@ -136,8 +131,15 @@ def _causes(exc: BaseException) -> list[BaseException]:
     return causes
 
 
-def _wait_in(said: ErrorBody) -> float | None:
+def _wait_s(headers: Mapping[str, str], said: ErrorBody, is_limited: bool) -> float | None:
     """An error → the seconds after which it says to come again; None if it does not say."""
+    ends = [window_s(headers.get(name)) for name in _WINDOWS if is_limited]
+    waits = (retry_after_s(headers), _wait_in(said), *ends)
+    return next((wait_s for wait_s in waits if wait_s is not None), None)
+
+
+def _wait_in(said: ErrorBody) -> float | None:
+    """An error → the seconds until another attempt, as its words give them."""
     found = _WAIT.search(said.marks)
     if found is None:
         return None
