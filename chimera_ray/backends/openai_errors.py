@@ -36,7 +36,6 @@ _WAIT = re.compile(
     r"(?:retry|try again) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[smhd])){1,4})\b"
     r"|(?:retry|try again) (?:in|after) (\d{1,6})(?:\.\d+)? ?sec"
 )
-_WINDOWS = ("x-ratelimit-reset", "ratelimit-reset")
 _SWITCHES = {
     "seed": "set sends_seed: false",
     "max_completion_tokens": "set token_limit_field: max_tokens",
@@ -46,6 +45,7 @@ _SWITCHES = {
     "stream_options": "set stream: never",
 }
 """field of the request → what leaves it out of the model file"""
+_WINDOWS = ("x-ratelimit-reset", "ratelimit-reset")
 
 
 def error_of(answer: Answer, config: OpenAIModel, request: Request) -> ChimeraError:
@@ -131,19 +131,19 @@ def _causes(exc: BaseException) -> list[BaseException]:
     return causes
 
 
-def _wait_s(headers: Mapping[str, str], said: ErrorBody, is_limited: bool) -> float | None:
-    """An error → the seconds after which it says to come again; None if it does not say."""
-    ends = [window_s(headers.get(name)) for name in _WINDOWS if is_limited]
-    waits = (retry_after_s(headers), _wait_in(said), *ends)
-    return next((wait_s for wait_s in waits if wait_s is not None), None)
-
-
 def _wait_in(said: ErrorBody) -> float | None:
-    """An error → the seconds until another attempt, as its words give them."""
+    """An error → the seconds after which it says to come again; None if it does not say."""
     found = _WAIT.search(said.marks)
     if found is None:
         return None
     return float(found[2]) if found[2] else duration_s(found[1])
+
+
+def _wait_s(headers: Mapping[str, str], said: ErrorBody, is_limited: bool) -> float | None:
+    """An answer → the seconds until another attempt, by its headers or words; None if neither."""
+    ends = [window_s(headers.get(name)) for name in _WINDOWS if is_limited]
+    waits = (retry_after_s(headers), _wait_in(said), *ends)
+    return next((wait_s for wait_s in waits if wait_s is not None), None)
 
 
 def _lasting(
