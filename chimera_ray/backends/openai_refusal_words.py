@@ -34,6 +34,11 @@ SPENT = _any_of(
     r"billing to be enabled",
     r"reached your (?:specified |monthly |workspace )?(?:api )?usage limit",
     r"models-per-day",
+    r"exceeded (?:your |its )?monthly\b",
+    r"monthly (?:\w+ ){0,2}(?:limit|quota) (?:\w+ )?(?:reached|exceeded)",
+    r"billing limit",
+    r"credits? (?:are |is |have been )?(?:depleted|exhausted|used up)",
+    r"please recharge",
     r"余额不足",
     r"欠费",
     r"额度(?:已)?(?:用尽|不足)",
@@ -52,15 +57,20 @@ KEY = _any_of(
     r"expired token",
     r"(?:invalid|expired) credential",
     r"login fail",
+    r"security token\b.{0,40}(?:invalid|expired)",
 )
+_ENDED = r"(?:deactivat|disabl|suspend|terminat|banned|revoked|restricted|(?:not )?verified)"
 BARRED = _any_of(
-    r"(?:account|organi[sz]ation|key|access|project|team|user)\b.{0,40}"
-    r"(?:deactivat|disabl|suspend|terminat|banned|revoked|restricted|(?:must be|not) verified)",
+    r"\b(?:account|organi[sz]ation|key|access|project|team|user)\b.{0,60}"
+    rf"\b(?:is|are|was|be|been) (?:\w+ ){{0,2}}{_ENDED}",
+    rf"\b(?:account|organi[sz]ation|key) {_ENDED}",
     r"accessdenied",
+    r"insufficient (?:permission|privilege|scope)",
     r"accept(?:ance of)? (?:the |its )?terms|terms acceptance",
 )
 ELSEWHERE = _any_of(
     r"(?:location|country|region|territory)\b.{0,40}not (?:supported|available|allowed)",
+    r"unsupported[ _](?:location|country|region|territory)",
     r"http request was sent to https",
 )
 """it does not answer this place, or this address, whatever is asked"""
@@ -73,6 +83,13 @@ MODEL = _any_of(
     r"not a valid model",
     r"model identifier is invalid",
     r"no models? (?:is |are )?(?:currently )?loaded",
+    r"\bmodel\b(?:(?!: ).){0,80} (?:deprecated|retired|shut down|no longer|not available)",
+    r"\bmodel:? [`'\"]?[\w./:-]{1,80}[`'\"]? is not supported",
+    r"(?:could not|cannot|can't) find model",
+    r"unsupported model",
+    r"model is required",
+    r"model access denied",
+    r"deployment\b.{0,60} not found",
     r"\bmodel\b(?:(?!: ).){0,80} (?:does not exist|not found|decommissioned)",
     r"模型不存在",
 )
@@ -93,9 +110,7 @@ PROMPT_CODES = _any_of(
 )
 PROMPT = _any_of(
     r"(?:input|prompt|content|request|message|text)s?\b.{0,60}\bflagged",
-    r"requires moderation",
     r"content management policy",
-    r"safety system",
     r"violat(?:e[sd]?|ing|ion of)\b.{0,40}(?:guideline|polic)",
     r"guardrail.{0,40}(?:fail|block|violat)",
     r"inappropriate content",
@@ -103,7 +118,13 @@ PROMPT = _any_of(
     r"considered high risk",
     r"sensitive (?:content|words?)",
     r"blocked by .{0,40}(?:filter|policy|safety|moderation|guardrail)",
-    r"content filtering",
+    r"content filter",
+    r"content policy",
+    r"\bmoderat(?:ed|ion|or)\b",
+    r"\b(?:safety|harmful|toxic|unsafe|nsfw|guardrails?)\b",
+    r"disallowed content",
+    r"\bpii\b",
+    r"acceptable use",
     r"prompt (?:was |has been )?blocked",
     r"敏感",
     r"不安全",
@@ -128,11 +149,15 @@ TOO_LONG = _any_of(
     r"reduce (?:the length|your (?:message|prompt|input))",
     r"longer than the (?:model|maximum)",
     r"too many (?:input )?tokens",
-    r"too[ _](?:long|large)",
+    r"too[ _](?:long|large|big)",
     r"length \d+ is (?:greater|longer|larger) than",
     r"(?:prompt|input) has \d+ tokens",
     r"total tokens .{0,40}exceed",
     r"supports? at most \d+ tokens",
+    r"exceeds? (?:the )?context|context overflow",
+    r"\bn_ctx\b|max_model_len|max_seq_len",
+    r"max(?:imum)? allowed tokens",
+    r"length \d+ > \d+",
 )
 FORMAT = _any_of(
     r"response[ _]?format",

@@ -37,6 +37,7 @@ _FATAL: dict[int, Verdict] = {
     404: "model",
     405: "every_call",
     407: "every_call",
+    410: "model",
 }
 _FIELDS = (
     *("response_format", "reasoning_effort", "max_completion_tokens", "max_tokens", "temperature"),
