@@ -7,9 +7,9 @@ given by the *name* of an environment variable.
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chimera_ray.llm import Usage
 from chimera_ray.schemas import digest
@@ -195,6 +195,11 @@ class OpenAIModel(_Model):
     api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = "OPENAI_API_KEY"
     """name of the environment variable that holds the key, which is read where the call is made;
     None: the endpoint takes no key"""
+    api: Literal["chat", "responses"] = "chat"
+    """which of the server's APIs is asked; responses: for models that have nothing else"""
+    stream: Literal["auto", "always", "never"] = "auto"
+    """whether replies come event by event; auto: once the server refuses calls that do not, or a
+    gateway has cut one"""
     structured_output: Structured = "json_schema"
     """how a stage's fields are asked for; the prompt asks for JSON in any case"""
     token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"  # noqa: S105 - a field's name
@@ -208,6 +213,16 @@ class OpenAIModel(_Model):
     retry: Retry = Retry()
     batch: Batch | None = None
     """None: call by call"""
+
+    @model_validator(mode="after")
+    def _calls_can_be_made(self) -> Self:
+        if self.batch is not None and self.api == "responses":
+            raise ValueError("api: responses and batch do not go together: set api: chat")
+        if self.batch is not None and self.stream == "always":
+            raise ValueError("stream: always and batch do not go together: set stream: auto")
+        if "stream" in self.extra_body or "stream_options" in self.extra_body:
+            raise ValueError("extra_body cannot hold stream or stream_options: set stream: always")
+        return self
 
     @property
     def endpoint(self) -> str:

@@ -1,0 +1,20 @@
+"""Output tokens of remote models as they arrive, for the display of their pace."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+
+class Delivered:
+    """One process's count, by model; used inside one event loop."""
+
+    def __init__(self) -> None:
+        """Nothing has arrived yet."""
+        self._counts: Counter[str] = Counter()
+
+    def add(self, model: str, num_tokens: int) -> None:
+        """Counts tokens of a reply, or of a part; fewer, where a part was taken for more."""
+        self._counts[model] += num_tokens
+
+    def counts(self) -> Mapping[str, int]:
+        """Model → its tokens so far."""
+        return dict(self._counts)
