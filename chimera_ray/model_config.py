@@ -151,6 +151,8 @@ class Timeouts(Strict):
     connect_s: Seconds = 20.0
     first_byte_s: Seconds = 3_600.0
     """of silence: before the first byte, and between any two"""
+    idle_s: Seconds = 600.0
+    """of silence in a stream whose reply has begun"""
     total_s: Seconds = 7_200.0
 
 
@@ -198,8 +200,8 @@ class OpenAIModel(_Model):
     api: Literal["chat", "responses"] = "chat"
     """which of the server's APIs is asked; responses: for models that have nothing else"""
     stream: Literal["auto", "always", "never"] = "auto"
-    """whether replies come event by event; auto: once the server refuses calls that do not, or a
-    gateway has cut one"""
+    """whether replies come event by event; auto: where one may be silent for longer than gateways
+    wait, as the token limit or earlier calls say; always: unless the server refuses"""
     structured_output: Structured = "json_schema"
     """how a stage's fields are asked for; the prompt asks for JSON in any case"""
     token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"  # noqa: S105 - a field's name

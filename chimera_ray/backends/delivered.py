@@ -2,6 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
+
+REMOTE = "remote"
+"""the state of a model that no engine of the run serves"""
 
 
 class Delivered:
@@ -18,3 +22,12 @@ class Delivered:
     def counts(self) -> Mapping[str, int]:
         """Model → its tokens so far."""
         return dict(self._counts)
+
+
+def notes_of(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Model → its tokens so far → what a display shows of each, beside the engines' notes."""
+    return [
+        {"model": model, "state": REMOTE, "num_generated": counts[model]}
+        for model in sorted(counts)
+        if counts[model] > 0
+    ]

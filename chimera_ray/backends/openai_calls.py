@@ -14,8 +14,8 @@ from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_errors import kind_of
 from chimera_ray.backends.openai_http import FAILURES, Http
 from chimera_ray.backends.openai_stream_reader import StreamReader
-from chimera_ray.backends.openai_streaming import Streaming, Way, fields_of
-from chimera_ray.errors import TransientProviderError
+from chimera_ray.backends.openai_streaming import Streaming, Way, demands_stream, fields_of
+from chimera_ray.errors import EndpointError, TransientProviderError
 from chimera_ray.model_config import OpenAIModel
 from chimera_ray.schemas import digest
 
@@ -42,6 +42,7 @@ class Calls:
             one of FAILURES: there is no answer.
             TransientProviderError: there is none in time.
             ProviderError: it is too long to be one.
+            EndpointError: the server answers by streams alone, and none are to be asked for.
         """
         first = way = self._streaming.way
         tried, refusal = {first}, await self._send(chat, key, first)
@@ -50,6 +51,9 @@ class Calls:
             way = other
             tried.add(way)
             answer = await self._send(chat, key, way)
+        if self._config.stream == "never" and demands_stream(answer):
+            where = f"{self._config.name} at {self._config.base_url or 'the provider'}"
+            raise EndpointError(f"{where} answers by streams alone: set stream: auto")
         return answer if self._streaming.settle(first, way, answer) else refusal
 
     async def _send(self, chat: Mapping[str, Any], key: str, way: Way) -> Answer:
@@ -59,8 +63,9 @@ class Calls:
         if way != "whole":  # another body is another call
             key = digest(key, way)
         content, is_streamed = json.dumps(body).encode(), way != "whole"
-        reader = StreamReader(self._config.name, self._chunk_of, self._delivered)
-        clock, total_s = asyncio.get_running_loop().time, self._config.timeouts.total_s
+        times = self._config.timeouts
+        reader = StreamReader(self._config.name, self._chunk_of, self._delivered, times.idle_s)
+        clock, total_s = asyncio.get_running_loop().time, times.total_s
         began = clock()
         try:
             async with (

@@ -27,17 +27,20 @@ CLOSE_S = 0.2
 class StreamReader:
     """One streamed attempt."""
 
-    def __init__(self, model: str, chunk_of: ChunkOf | None, delivered: Delivered) -> None:
+    def __init__(
+        self, model: str, chunk_of: ChunkOf | None, delivered: Delivered, idle_s: float
+    ) -> None:
         """The request is sent now.
 
         Args:
             model: whose reply it is.
             chunk_of: an event's object → the chunk of a chat completion; None: it is one.
             delivered: is told of tokens as they come.
+            idle_s: of silence, once the reply has begun, after which the stream is given up.
         """
         self.is_begun = False
         """events are on their way: whatever comes now, the attempt may have to be paid for"""
-        self._model, self._delivered = model, delivered
+        self._model, self._delivered, self._idle_s = model, delivered, idle_s
         self._stream = ChatStream(chunk_of)
         self._clock = asyncio.get_running_loop().time
         self._sent_at = self._clock()
@@ -63,13 +66,14 @@ class StreamReader:
                 await _read_end(response)
                 break
             await self._pause(response)
+            limit_s = LINGER_S if self._stream.is_ended else self._idle_s
             try:
-                async with asyncio.timeout(LINGER_S if self._stream.is_ended else None):
+                async with asyncio.timeout(limit_s if self._first_at else None) as limit:
                     block = await response.content.readany()
             except TimeoutError:
-                if self._stream.is_ended:
-                    break
-                raise
+                if not limit.expired():
+                    raise
+                return self.answer(f"nothing more came for {limit_s:g} s")
         return self.answer()
 
     def answer(self, trouble: str = "") -> Answer:
