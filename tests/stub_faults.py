@@ -102,6 +102,18 @@ class Behaviour(BaseModel):
     rejects: tuple[str, ...] = ()
     """fields of a request that the server does not know"""
 
+    stream: Literal["taken", "refused", "only"] = "taken"
+    """what becomes of calls that are to be streamed; only: the others are refused"""
+    stream_quirk: str = ""
+    """of `stub_events.STREAMS`: how events are sent"""
+    stream_share: Rate = 0.0
+    """of a reply's waiting time that passes after its first event"""
+    event_chars: Annotated[int, Field(ge=1)] = 20
+    gateway_s: Seconds | None = None
+    """of silence, after which a call that is not streamed gets a 504; None: any"""
+    gateway_closes: bool = False
+    """it closes the connection instead"""
+
     rpm: Positive | None = None
     tpm: Positive | None = None
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
@@ -144,6 +156,10 @@ class Answer(NamedTuple):
     usage: Usage = Usage()
     code: str = ""
     """of the error"""
+    events: tuple[bytes, ...] = ()
+    """what is sent in place of the body, one after the other"""
+    over_s: float = 0.0
+    """how long sending the events takes"""
 
 
 def as_json(value: object) -> bytes:
