@@ -54,7 +54,7 @@ def chat_request(asked: Body) -> Body:
 
 def sent_as(answer: Answer, form: Form, quirk: str, event_chars: int) -> Answer:
     """A chat completion → the answer in the form that was asked for; any other as it is."""
-    if answer.status != 200 or form == Form():
+    if answer.status != 200 or form == Form() or answer.content_type == "text/event-stream":
         return answer
     body, events = _sent(answer.body, form, quirk, event_chars)
     kind = "text/event-stream; charset=utf-8" if form.is_streamed else answer.content_type

@@ -38,7 +38,7 @@ FAULTS = (
     *("duplicate_keys", "invalid_utf8", "no_usage", "null_content", "empty_choices", "length"),
     "content_filter",
 )
-_SCRIPTED = re.compile(rf"ok|{'|'.join(FAULTS)}|status:[45]\d\d(:\w+)?|quirk:[\w<|>]+")
+_SCRIPTED = re.compile(rf"ok|{'|'.join(FAULTS)}|status:[45]\d\d(:\w+)?|quirk:[\w<|>]+|stream:\w+")
 _PAGE = b"<!DOCTYPE html>\n<html><head><title>%s</title></head><body><h1>%s</h1></body></html>\n"
 
 
@@ -82,7 +82,7 @@ class Behaviour(BaseModel):
     content_filter: Rate = 0.0
     script: tuple[str, ...] = ()
     """faults of the first requests: a name, "ok", "status:NNN" with or without ":error_code", or
-    "quirk:" and the name of one"""
+    "quirk:" or "stream:" and the name of one"""
     quirk: str = ""
     """of `stub_quirks`: how every good reply is sent, in place of any fault"""
     retry_after: Seconds | Literal["date"] | None = None

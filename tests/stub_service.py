@@ -44,6 +44,8 @@ EVENTS_S = 0.05
 """between two writes of events"""
 QUIRK = "quirk:"
 """before a quirk's name, where a fault's could stand"""
+STREAM = "stream:"
+"""before the name of a way to send events, in the same place"""
 
 
 class _Sent(web.StreamResponse):
@@ -84,6 +86,7 @@ class Stub:
             raise KeyError(behaviour.quirk)
         if behaviour.stream_quirk not in STREAMS:
             raise KeyError(behaviour.stream_quirk)
+        self._sending = behaviour.stream_quirk
         plain: dict[str, object] = {"banned": (), "rejects": (), "max_prompt_chars": None}
         plain |= {"supports_schema": True, "stream": "taken"}
         is_plain = all(getattr(behaviour, name) == value for name, value in plain.items())
@@ -124,14 +127,15 @@ class Stub:
                 fault = self._fault(key, nth)
                 tally.faults.update([fault] if fault else [])
             answer = denied or await self._answer(body, key, fault, form)
-            answer = sent_as(answer, form, behaviour.stream_quirk, behaviour.event_chars)
+            sending = fault.removeprefix(STREAM) if fault.startswith(STREAM) else self._sending
+            answer = sent_as(answer, form, sending, behaviour.event_chars)
             if answer.status:
                 tally.statuses[str(answer.status)] += 1
                 tally.errors.update([answer.code] if answer.code else [])
-            response = await self._send(request, answer, reply_id, fault)
+            response = await self._send(request, answer, reply_id, fault, sending)
             is_usable = fault not in UNUSABLE and fault.removeprefix(QUIRK) not in UNUSABLE_QUIRKS
             if form.is_streamed:
-                is_usable = is_usable and behaviour.stream_quirk not in CUT_STREAMS
+                is_usable = is_usable and sending not in CUT_STREAMS
             is_sent = answer.status == 200 and is_usable and not _is_gone(request)
             return response
         finally:
@@ -293,7 +297,12 @@ class Stub:
         return f"{self._prefix}{next(self._numbers):08x}"
 
     async def _send(
-        self, request: web.BaseRequest, answer: Answer, reply_id: str, fault: str = ""
+        self,
+        request: web.BaseRequest,
+        answer: Answer,
+        reply_id: str,
+        fault: str = "",
+        sending: str = "",
     ) -> web.StreamResponse:
         """An answer → the same, written until the last byte is with the system."""
         transport = request.transport
@@ -317,7 +326,10 @@ class Stub:
         transport.set_write_buffer_limits(high=0)  # so that drain waits for the last byte
         if answer.events:
             transport.write(head)
-            return await self._send_events(request, answer, reply_id, fault)
+            is_cut = fault == "half_sent" or sending == "cut"
+            if fault == "half_sent":
+                answer = answer._replace(events=answer.events[: len(answer.events) // 2])
+            return await self._send_events(request, answer, reply_id, is_cut, sending == "hangs")
         is_half = fault == "half_sent"
         transport.write(head + (body[: len(body) // 2] if is_half else body))
         await request.writer.drain()
@@ -326,26 +338,30 @@ class Stub:
         return GONE if is_half or not request.keep_alive else STAYS
 
     async def _send_events(
-        self, request: web.BaseRequest, answer: Answer, reply_id: str, fault: str
+        self,
+        request: web.BaseRequest,
+        answer: Answer,
+        reply_id: str,
+        is_cut: bool,
+        is_hung: bool,
     ) -> web.StreamResponse:
         """A stream's events → the same, written one after the other, its head being so already."""
-        transport, quirk = request.transport, self._behaviour.stream_quirk
-        events = answer.events[: len(answer.events) // 2] if fault == "half_sent" else answer.events
+        events, transport = answer.events, request.transport
+        assert transport is not None
         num_groups = max(1, min(len(events), round(answer.over_s / EVENTS_S)))
         for nth in range(num_groups):
             first, end = (len(events) * at // num_groups for at in (nth, nth + 1))
             content = b"".join(events[first:end]).replace(PLACE, reply_id.encode())
-            if transport is None or transport.is_closing():
+            if transport.is_closing():
                 return GONE
             transport.write(b"%x\r\n%b\r\n" % (len(content), content))
             await request.writer.drain()
             if answer.over_s:
                 await asyncio.sleep(answer.over_s / num_groups)
-        if quirk == "hangs":
+        if is_hung:
             await asyncio.Event().wait()  # until the client goes, which cancels this
-        if transport is None or quirk == "cut" or fault == "half_sent":
-            if transport is not None:
-                transport.close()
+        if is_cut:
+            transport.close()
             return GONE
         transport.write(b"0\r\n\r\n")
         await request.writer.drain()
