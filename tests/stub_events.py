@@ -5,6 +5,7 @@ stream can do otherwise than OpenAI's is in `STREAMS`, each named after what it 
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ Body = dict[str, Any]
 CHUNK = {"object": "chat.completion.chunk", "model": "stub"}
 DONE = "[DONE]"
 PING = b": ping\n\n"
+_FIELD = re.compile(rb', "(choices|delta|response|item)":')
 FAILURE = {"message": "The server had an error in the middle.", "code": "server_error"}
 
 
@@ -174,7 +176,8 @@ def _with_usage(events: Events, body: Body) -> tuple[bytes, ...]:
 
 
 def _multi_line(events: Events, body: Body) -> tuple[bytes, ...]:
-    return tuple(event.replace(b', "', b',\ndata: "') for event in events)
+    """JSON that goes on in a second line."""
+    return tuple(_FIELD.sub(rb',\ndata: "\1":', event, count=1) for event in events)
 
 
 def _error(events: Events, body: Body) -> tuple[bytes, ...]:

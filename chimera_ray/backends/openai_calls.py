@@ -29,9 +29,11 @@ class Calls:
         """A configuration and the way to its endpoint → what makes calls there."""
         self._config, self._http, self._delivered = config, http, delivered
         self._streaming = Streaming(config)
-        is_chat = config.api == "chat"
-        self._path = CHAT_PATH if is_chat else openai_responses.PATH
-        self._chunk_of = None if is_chat else openai_responses.chat_chunk
+        self._is_chat = config.api == "chat"
+        self._path = CHAT_PATH if self._is_chat else openai_responses.PATH
+        self._chunk_of = None if self._is_chat else openai_responses.chat_chunk
+        self._clock = asyncio.get_running_loop().time
+        self._late = f"no whole reply within {config.timeouts.total_s:g} s"
 
     async def make(self, chat: Mapping[str, Any], key: str) -> Answer:
         """A chat call's body and its idempotency key → the answer.
@@ -58,32 +60,49 @@ class Calls:
 
     async def _send(self, chat: Mapping[str, Any], key: str, way: Way) -> Answer:
         body: Mapping[str, Any] = {**chat, **fields_of(way, self._config.api)}
-        if self._config.api == "responses":
+        if not self._is_chat:
             body = openai_responses.request_body(body)
-        if way != "whole":  # another body is another call
-            key = digest(key, way)
-        content, is_streamed = json.dumps(body).encode(), way != "whole"
+        content = json.dumps(body).encode()
+        if way == "whole":
+            answer = await self._whole(content, key)
+        else:  # another body is another call
+            answer = await self._streamed(content, digest(key, way))
+        if not self._is_chat and answer.status >= 300:
+            return answer._replace(body=openai_responses.chat_error(answer.body))
+        return answer
+
+    async def _whole(self, content: bytes, key: str) -> Answer:
+        """A call that is silent until its reply is whole; what that teaches is heeded."""
+        total_s, began = self._config.timeouts.total_s, self._clock()
+        try:
+            async with asyncio.timeout(total_s) as limit:
+                answer = await self._http.post(self._path, content, key)
+        except FAILURES:
+            if limit.expired():
+                raise self._too_late() from None
+            self._streaming.lost(self._clock() - began)
+            raise
+        self._streaming.heed(answer, self._clock() - began)
+        return answer
+
+    async def _streamed(self, content: bytes, key: str) -> Answer:
+        """A call whose reply comes event by event; what came before it broke off is an answer."""
         times = self._config.timeouts
         reader = StreamReader(self._config.name, self._chunk_of, self._delivered, times.idle_s)
-        clock, total_s = asyncio.get_running_loop().time, times.total_s
-        began = clock()
         try:
             async with (
-                asyncio.timeout(total_s) as limit,
+                asyncio.timeout(times.total_s) as limit,
                 self._http.open(self._path, content, key) as response,
             ):
-                if is_streamed and response.status == 200:
+                if response.status == 200:
                     return await reader.read(response, self._http)
-                answer = await self._http.whole(response)
+                return await self._http.whole(response)
         except FAILURES as exc:
-            why = f"no whole reply within {total_s:g} s" if limit.expired() else kind_of(exc)
             if reader.is_begun:
-                return reader.answer(why)
+                return reader.answer(self._late if limit.expired() else kind_of(exc))
             if limit.expired():
-                raise TransientProviderError(f"{self._config.name}: {why}") from None
-            if not is_streamed:
-                self._streaming.lost(clock() - began)
+                raise self._too_late() from None
             raise
-        if not is_streamed:
-            self._streaming.heed(answer, clock() - began)
-        return answer
+
+    def _too_late(self) -> TransientProviderError:
+        return TransientProviderError(f"{self._config.name}: {self._late}")

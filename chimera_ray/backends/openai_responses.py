@@ -65,6 +65,11 @@ def chat_body(said: object) -> object:
     return {"id": said.get("id"), "object": "chat.completion", "choices": [choice], **usage}
 
 
+def chat_error(body: bytes) -> bytes:
+    """The body of a refusal → the same, with a field of the request named as a chat call has it."""
+    return body.replace(b"reasoning.effort", b"reasoning_effort")
+
+
 def chat_chunk(said: Mapping[str, Any]) -> Mapping[str, Any]:
     """An event of a streamed response → the chunk of a chat completion that it stands for."""
     kind, delta = said.get("type"), said.get("delta")
