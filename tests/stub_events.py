@@ -132,6 +132,8 @@ def _response(body: Body) -> Body:
     if refusal:
         part = {"type": "refusal", "refusal": refusal}
     output: list[Body] = [{"type": "message", "role": "assistant", "content": [part]}]
+    if not body.get("choices"):
+        output = []
     if thinking:
         summary = [{"type": "summary_text", "text": thinking}]
         output.insert(0, {"type": "reasoning", "summary": summary})

@@ -62,7 +62,9 @@ def chat_body(said: object) -> object:
         "message": _message(said),
         "finish_reason": _FINISH.get(end, end) if isinstance(end, str) else None,
     }
-    return {"id": said.get("id"), "object": "chat.completion", "choices": [choice], **usage}
+    has_reply = status != "completed" or any(map(_is_said, said["output"]))
+    choices = [choice] if has_reply else []
+    return {"id": said.get("id"), "object": "chat.completion", "choices": choices, **usage}
 
 
 def chat_error(body: bytes) -> bytes:
@@ -88,6 +90,10 @@ def chat_chunk(said: Mapping[str, Any]) -> Mapping[str, Any]:
 def _fields(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = body.get(name)
     return found if isinstance(found, Mapping) else {}
+
+
+def _is_said(item: object) -> bool:
+    return isinstance(item, dict) and item.get("type") in ("message", "reasoning")
 
 
 def _message(said: Mapping[str, Any]) -> dict[str, Any]:

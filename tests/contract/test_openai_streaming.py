@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from stub_events import CUT_STREAMS, STREAMS
-from stub_faults import Behaviour
+from stub_faults import FAULTS, Behaviour
 from stub_quirks import THOUGHT
 from stub_server import StubServer
 
@@ -158,16 +158,19 @@ def test_stream_that_broke_off_is_made_again_and_its_part_is_kept_and_paid(
     assert server.counts()["requests"] == 2
 
 
-@pytest.mark.parametrize("fault", ["dropped", "half_sent", "hung", "malformed_json", "limited"])
+@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("api", APIS)
-def test_fault_of_a_streamed_call_passes(server: StubServer, api: str, fault: str) -> None:
-    server.set(mode="fixed")
-    (text,) = _asked(server).texts
-    server.set(script=[fault])
-    times = {"idle_s": 0.3, "first_byte_s": 0.3}
-    asked = _asked(server, stream="always", api=api, timeouts=times)
-    assert asked.texts == [text]
-    assert asked.calls[-1].attempts == 2
+def test_fault_comes_to_the_same_by_either_api_streamed_or_not(
+    server: StubServer, api: str, fault: str
+) -> None:
+    times = {"idle_s": 1.0, "first_byte_s": 1.0}
+    outcomes = []
+    for changes in ({}, {"stream": "always", "api": api}):
+        server.set(mode="fixed", script=[fault], retry_after=0.01, huge_chars=200_000)
+        calls = _asked(server, timeouts=times, **changes).calls
+        last = calls[-1]
+        outcomes.append((last.text, last.status, last.finish_reason, last.attempts))
+    assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.parametrize("api", APIS)

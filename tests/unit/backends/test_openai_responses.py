@@ -178,19 +178,28 @@ def test_what_is_no_response_is_left_as_it_is(said: object) -> None:
 @pytest.mark.parametrize(
     "output",
     [
-        [None],
-        ["x"],
-        [{}],
         [{"type": "message"}],
+        [None, "x", {}, {"type": "message"}],
         [{"type": "message", "content": [None, {"type": "output_text", "text": None}]}],
         [{"type": "reasoning", "summary": 7, "content": "x"}],
-        [{"type": "web_search_call"}],
+        [{"type": "web_search_call"}, {"type": "message", "content": "x"}],
     ],
     ids=str,
 )
 def test_output_of_odd_shape_has_no_text(output: list[object]) -> None:
     message = _choice(chat_body(_response(*output)))["message"]
     assert message == {"role": "assistant", "content": ""}
+
+
+@pytest.mark.parametrize(
+    "output", [[], [None], ["x"], [{}], [{"type": "web_search_call"}]], ids=str
+)
+def test_output_in_which_nothing_is_said_holds_no_reply(output: list[object]) -> None:
+    said = chat_body(_response(*output))
+    assert isinstance(said, dict)
+    assert (said["choices"], said["usage"]) == ([], CHAT_USAGE)
+    cut = chat_body(_response(*output, status="incomplete"))
+    assert _choice(cut)["finish_reason"] == "incomplete"
 
 
 def _streamed(*events: dict[str, Any]) -> StreamResult:
