@@ -50,8 +50,8 @@ MARGIN_S = 0.5
 """a flush window ends when its part is on disk"""
 RETRY_AFTER_S = 1.0
 CALM = {"latency_mean_s": 1.0, "latency_sigma": 0.4, "stream_share": 0.5}
-"""of each reply: about one in 70,000 takes more than `FIRST_BYTE_S`, each time it is asked for. Of a
-streamed one, half of the time passes after its first event."""
+"""of each reply: about one in 70,000 takes more than `FIRST_BYTE_S`, each time it is asked for;
+half of a streamed one's time passes after its first event"""
 FIRST_BYTE_S = 5.0
 CHAOS = {
     "limited": 0.10,

@@ -29,7 +29,8 @@ MAX_ERROR_BYTES = 8_192
 _GATEWAY_STATUSES = frozenset({408, 504, 522, 524})
 _PASSING_STATUSES = frozenset({500, 502, 503, 520})
 """that a gateway may answer, too, when it has waited long enough"""
-_REFUSING_STATUSES = frozenset({400, 404, 405, 406, 415, 422, 500, 501})
+_FINAL_STATUSES = frozenset({400, 404, 405, 406, 415, 422, 501})
+_REFUSING_STATUSES = _FINAL_STATUSES | {500}
 _ABOUT_WAY: frozenset[Verdict] = frozenset({"other", "field", "passing"})
 """verdicts of refusals that may be about how a call was made"""
 _STREAM = re.compile(r"\bstream(?:s|ed|ing)?\b|\bstream=|\bnon[-_ ]?stream|流式")
@@ -82,7 +83,7 @@ class Streaming:
             if way not in (first, self.way):
                 self._is_refused = way == "whole"
                 self._keep(way, f"the server refused a call that was made {first}")
-        return way == first or is_taken or answer.status not in _REFUSING_STATUSES
+        return way == first or is_taken or answer.status not in _FINAL_STATUSES
 
     def heed(self, answer: Answer, silent_s: float) -> None:
         """The answer to a call that was not streamed → streams from then on, if silence may harm.

@@ -123,6 +123,13 @@ def test_way_that_was_refused_too_changes_nothing() -> None:
     assert streaming.way == "whole"
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_way_that_failed_for_a_passing_reason_counts_and_is_not_learnt(status: int) -> None:
+    streaming = _streaming()
+    assert streaming.settle("whole", "streamed", Answer(status, {}, b""))
+    assert streaming.way == "whole"
+
+
 @pytest.mark.parametrize(
     ("answer", "silent_s", "way"),
     [
