@@ -197,11 +197,6 @@ class OpenAIModel(_Model):
     api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = "OPENAI_API_KEY"
     """name of the environment variable that holds the key, which is read where the call is made;
     None: the endpoint takes no key"""
-    api: Literal["chat", "responses"] = "chat"
-    """which of the server's APIs is asked; responses: for models that have nothing else"""
-    stream: Literal["auto", "always", "never"] = "auto"
-    """whether replies come event by event; auto: where one may be silent for longer than gateways
-    wait, as the token limit or earlier calls say; always: unless the server refuses"""
     structured_output: Structured = "json_schema"
     """how a stage's fields are asked for; the prompt asks for JSON in any case"""
     token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"  # noqa: S105 - a field's name
@@ -210,21 +205,16 @@ class OpenAIModel(_Model):
     """False: for endpoints that refuse a seed"""
     extra_body: Mapping[str, Any] = {}
     """further fields of the request, as the server wants them; part of the identity"""
+    api: Literal["chat", "responses"] = "chat"
+    """which of the server's APIs is asked; responses: for models that have nothing else"""
+    stream: Literal["auto", "always", "never"] = "auto"
+    """whether replies come event by event; auto: where one may be silent for longer than gateways
+    wait, as the token limit or earlier calls say; always: unless the server refuses"""
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
     batch: Batch | None = None
     """None: call by call"""
-
-    @model_validator(mode="after")
-    def _calls_can_be_made(self) -> Self:
-        if self.batch is not None and self.api == "responses":
-            raise ValueError("api: responses and batch do not go together: set api: chat")
-        if self.batch is not None and self.stream == "always":
-            raise ValueError("stream: always and batch do not go together: set stream: auto")
-        if "stream" in self.extra_body or "stream_options" in self.extra_body:
-            raise ValueError("extra_body cannot hold stream or stream_options: set stream: always")
-        return self
 
     @property
     def endpoint(self) -> str:
@@ -248,6 +238,16 @@ class OpenAIModel(_Model):
     def cost_usd(self, usage: Usage) -> float:
         """Tokens of one call → US dollars."""
         return super().cost_usd(usage) * (1.0 if self.batch is None else self.batch.price_factor)
+
+    @model_validator(mode="after")
+    def _calls_can_be_made(self) -> Self:
+        if self.batch is not None and self.api == "responses":
+            raise ValueError("api: responses and batch do not go together: set api: chat")
+        if self.batch is not None and self.stream == "always":
+            raise ValueError("stream: always and batch do not go together: set stream: auto")
+        if "stream" in self.extra_body or "stream_options" in self.extra_body:
+            raise ValueError("extra_body cannot hold stream or stream_options: set stream: always")
+        return self
 
 
 class Shape(Strict):
