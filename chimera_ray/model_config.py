@@ -9,22 +9,18 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from chimera_ray.llm import Usage
+from chimera_ray.model_shape import Shape
 from chimera_ray.schemas import digest
+from chimera_ray.strict import Strict
 
 SIMULATED_REVISION = "2"
 """raised by hand when the simulated world's problems or the teacher's ways change"""
 Rate = Annotated[float, Field(ge=0, le=1)]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Strict(BaseModel):
-    """Frozen, and a key that it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class Sampling(Strict):
@@ -248,29 +244,6 @@ class OpenAIModel(_Model):
         if "stream" in self.extra_body or "stream_options" in self.extra_body:
             raise ValueError("extra_body cannot hold stream or stream_options: set stream: always")
         return self
-
-
-class Shape(Strict):
-    """What the weights' `config.json` says of their size, so that a plan needs no download."""
-
-    num_layers: Annotated[int, Field(ge=1)]
-    hidden_size: Annotated[int, Field(ge=1)]
-    num_heads: Annotated[int, Field(ge=1)]
-    """of queries"""
-    num_kv_heads: Annotated[int, Field(ge=1)]
-    head_dim: Annotated[int, Field(ge=1)]
-    intermediate_size: Annotated[int, Field(ge=1)]
-    """of a dense feed-forward layer"""
-    vocab_size: Annotated[int, Field(ge=1)]
-    num_experts: Annotated[int, Field(ge=0)] = 0
-    """0: every layer is dense; else every layer has so many experts"""
-    num_experts_per_token: Annotated[int, Field(ge=0)] = 0
-    expert_size: Annotated[int, Field(ge=0)] = 0
-    """intermediate size of one expert"""
-    ties_embeddings: bool = False
-    """input and output embeddings are the same weights"""
-    max_position: Annotated[int, Field(ge=1)]
-    """tokens of the longest context that the model itself takes"""
 
 
 class Repetition(Strict):

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"prompts", "text", "metrics", "benchmarks", "unforeseen"}),),
     (
         frozenset({"schemas", "call_log", "llm", "config", "model_config", "plan_config", "errors"})
-        | {"credentials"}
+        | {"credentials", "strict", "model_shape"}
         | {"engine_fit", "engine_size"},
     ),
 )
