@@ -31,8 +31,8 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"prompts", "text", "metrics", "benchmarks", "unforeseen"}),),
     (
         frozenset({"schemas", "call_log", "llm", "config", "model_config", "plan_config", "errors"})
-        | {"credentials", "strict", "model_shape"}
-        | {"engine_fit", "engine_size"},
+        | {"credentials"}
+        | {"engine_fit", "engine_size", "model_shape", "strict"},
     ),
 )
 """top to bottom; the groups of one layer never import one another"""
