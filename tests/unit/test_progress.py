@@ -9,10 +9,16 @@ import pytest
 from rich.console import Console
 from runs import config_of
 
+from chimera_ray.backends import build_model
 from chimera_ray.backends.delivered import notes_of
+from chimera_ray.drive import drive
 from chimera_ray.graph import build_graph
 from chimera_ray.ledger.store import Store
+from chimera_ray.llm import Model
+from chimera_ray.model_config import ModelConfig
 from chimera_ray.progress import EngineRates, Progress
+from chimera_ray.runners.local import LocalCarrier
+from chimera_ray.runners.reins import Reins
 
 TROUBLE = "draft_problem: no answer from http://h/v1 for 12 s ([bold]refused[/b])"
 
@@ -85,3 +91,17 @@ def test_engine_rates_of_endpoints_go_by_model_whoever_else_is_there() -> None:
     assert rates.lines(notes_of({"m": 0}), 20.0) == []
     lost = rates.lines(notes_of({"m": 500}), 30.0)  # an actor died, and its successor counts anew
     assert lost == ["endpoint of m: 500 tokens, 0 tokens/s"]
+
+
+def test_local_carrier_tells_what_endpoints_send(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+
+    def open_model(bound: ModelConfig, reins: Reins, max_connections: int) -> Model:
+        reins.delivered.add(bound.name, 7)
+        return build_model(bound, reins.gate, reins.halt, max_connections)
+
+    carrier = LocalCarrier(config, "run", open_model)
+    assert carrier.engines() == []
+    drive(build_graph(config), Store(str(tmp_path)), carrier, "run", lambda _: None)
+    note = {"model": "simulated-drafter", "state": "remote", "num_generated": 7}
+    assert note in carrier.engines()
