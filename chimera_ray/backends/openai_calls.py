@@ -12,7 +12,7 @@ from chimera_ray.backends import openai_responses
 from chimera_ray.backends.delivered import Delivered
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_errors import kind_of
-from chimera_ray.backends.openai_http import FAILURES, Http
+from chimera_ray.backends.openai_http import FAILURES, UNREACHED, Http
 from chimera_ray.backends.openai_stream_reader import StreamReader
 from chimera_ray.backends.openai_streaming import Streaming, Way, demands_stream, fields_of
 from chimera_ray.errors import EndpointError, TransientProviderError
@@ -77,10 +77,11 @@ class Calls:
         try:
             async with asyncio.timeout(total_s) as limit:
                 answer = await self._http.post(self._path, content, key)
-        except FAILURES:
+        except FAILURES as exc:
             if limit.expired():
                 raise self._too_late() from None
-            self._streaming.lost(self._clock() - began)
+            if not isinstance(exc, UNREACHED):
+                self._streaming.lost(self._clock() - began)
             raise
         self._streaming.heed(answer, self._clock() - began)
         return answer
