@@ -21,10 +21,10 @@ from chimera_ray.model_config import OpenAIModel
 PROVIDER_URL = "https://api.openai.com/v1"
 FAILURES = (aiohttp.ClientError, OSError, ValueError)
 """what `post` and `open` raise when there is no answer; ValueError: what came is no HTTP"""
-UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-"""those of them before which nothing was sent"""
 MAX_ANSWER_BYTES = 64 << 20
 """unpacked; the longest trajectory that a row holds has 2 million characters"""
+UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""FAILURES before which nothing was sent"""
 TOLD = frozenset({b"content-type", b"x-request-id", b"retry-after", b"retry-after-ms"})
 """response headers that are passed on, besides x-ratelimit-*"""
 KEEPALIVE_S = 60
