@@ -14,18 +14,19 @@ import psutil
 from kill_runs import failed, ids, kill_all
 from remote_setup import (
     CALM,
-    CHAOS,
     CONSOLE,
     FLUSH_S,
     HASTE,
     MARGIN_S,
     Wanted,
     ended,
+    faults_of,
     new_table,
     paid_in,
     slots_of,
     started,
     verdict,
+    way_of,
     words_of,
 )
 from stub_faults import Behaviour
@@ -100,12 +101,13 @@ def run_kill(folder: Path, wanted: Wanted) -> bool:
     """Kills the run under faults again and again, lets it end, and compares."""
     random.seed(wanted.seed)
     with StubServer() as server:
-        calm = words_of(folder / "calm", server.url)
+        calm = words_of(folder / "calm", server.url, **way_of(wanted))
         finish(calm, folder / "calm-log", folder / "calm")
     kills: list[Kill] = []
     known: set[str] = set()
-    with StubServer(Behaviour(**CALM, **CHAOS)) as server:
-        words = words_of(folder / "killed", server.url, *slots_of(wanted), **HASTE)
+    with StubServer(Behaviour(**CALM, **faults_of(wanted))) as server:
+        changes = {**HASTE, **way_of(wanted)}
+        words = words_of(folder / "killed", server.url, *slots_of(wanted), **changes)
         for _ in range(wanted.kills):
             kill = kill_once(words, folder, server, wanted, known)
             if kill is None:

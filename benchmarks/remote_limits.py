@@ -7,7 +7,7 @@ its 429s alone. The stages before the measured one are written into the ledger b
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,8 +74,8 @@ class Found(NamedTuple):
         return self.used >= MIN_USED and self.limited < self.case.max_limited
 
 
-def measure(case: Case, minutes: float) -> Found:
-    """A case and how long → what the server counted."""
+def measure(case: Case, minutes: float, way: Mapping[str, object]) -> Found:
+    """A case, how long, and how calls are made → what the server counted."""
     behaviour = Behaviour(
         mode="fixed",
         reply_chars=REPLY_CHARS[case.binds],
@@ -91,7 +91,7 @@ def measure(case: Case, minutes: float) -> Found:
         StubServer(behaviour) as server,
     ):
         output_dir = Path(name) / "run"
-        words = _words(case, output_dir, server.url)
+        words = _words(case, output_dir, server.url, way)
         config = config_of(words)
         num_rows = round(RPM * (minutes + 1) * 1.2)
         fill(build_graph(config), Store(str(output_dir)), num_rows)
@@ -114,7 +114,7 @@ def measure(case: Case, minutes: float) -> Found:
     )
 
 
-def _words(case: Case, output_dir: Path, url: str) -> list[str]:
+def _words(case: Case, output_dir: Path, url: str, way: Mapping[str, object]) -> list[str]:
     more = [
         f"recipe.stages=[{','.join(ONE)}]",
         "recipe.subjects=[{name: Mathematics, target_topics: 1}]",
@@ -123,7 +123,7 @@ def _words(case: Case, output_dir: Path, url: str) -> list[str]:
     if case.is_told:
         more.append(f"models.solver.limits.requests_per_minute={RPM}")
         more.append(f"models.solver.limits.tokens_per_minute={TPM[case.binds]}")
-    return words_of(output_dir, url, *more)
+    return words_of(output_dir, url, *more, **way)
 
 
 def _watch(
@@ -144,8 +144,11 @@ def _watch(
     return tuple(marks)
 
 
-def run_limits(names: Sequence[str], minutes: float) -> bool:
-    """Case names and minutes for each → whether all promises are kept; prints the table."""
+def run_limits(names: Sequence[str], minutes: float, way: Mapping[str, object]) -> bool:
+    """Case names, minutes for each, how calls are made → whether all promises are kept.
+
+    Prints the table.
+    """
     table = new_table(
         f"{ACTORS} actors, {RPM} calls a minute, {TPM['tokens']:,} tokens a minute "
         f"({TPM['requests']:,} where the calls are to bind)",
@@ -154,7 +157,7 @@ def run_limits(names: Sequence[str], minutes: float) -> bool:
     )
     is_kept = True
     for name in names:
-        found = measure(CASES[name], minutes)
+        found = measure(CASES[name], minutes, way)
         is_kept = is_kept and found.is_kept
         cells = (
             *(found.case.name, found.case.binds, f"{found.used:.1%}", f"{found.calls:,}"),

@@ -6,6 +6,7 @@
     python benchmarks/remote_runs.py limits            how much of an endpoint's limits is used
     python benchmarks/remote_runs.py cap               a budget's cap, and going on beyond it
 
+With --stream every reply is streamed, and under faults some streams are cut in the middle.
 Each prints a table and a verdict, and exits with 1 if its promise is broken. The server is
 `tests/stub_server.py`, in a process of its own, over the simulated teacher.
 """
@@ -22,7 +23,6 @@ from remote_kill import run_kill
 from remote_limits import CASES, run_limits
 from remote_setup import (
     CALM,
-    CHAOS,
     CONSOLE,
     HASTE,
     RETRY_AFTER_S,
@@ -30,6 +30,7 @@ from remote_setup import (
     Wanted,
     config_of,
     ended,
+    faults_of,
     load,
     new_table,
     outcomes_of,
@@ -37,6 +38,7 @@ from remote_setup import (
     shipped,
     slots_of,
     verdict,
+    way_of,
     words_of,
 )
 from stub_faults import Behaviour, draw, rates_of
@@ -84,7 +86,7 @@ def differences(expected: Outcomes, found: Outcomes) -> dict[str, int]:
 def run_same(folder: Path, wanted: Wanted) -> bool:
     """The Ray run over HTTP against the reference."""
     with StubServer() as server:
-        words = words_of(folder / "http", server.url)
+        words = words_of(folder / "http", server.url, **way_of(wanted))
         took_s = ended(words, folder / "log")
         counts = server.counts()
     config = config_of(words)
@@ -129,7 +131,8 @@ def endure(
     """Faults → the run under them, to its end, in a folder of that name."""
     behaviour = Behaviour(**CALM, **faults)
     with StubServer(behaviour) as server:
-        words = words_of(folder / name, server.url, *slots_of(wanted), **HASTE)
+        changes = {**HASTE, **way_of(wanted)}
+        words = words_of(folder / name, server.url, *slots_of(wanted), **changes)
         total_s = ended(words, folder / f"{name}-log")
         counts, keys = server.counts(), server.keys()
     rates = rates_of(behaviour)
@@ -175,7 +178,7 @@ def show_weather(*weathers: Weather) -> None:
 def run_chaos(folder: Path, wanted: Wanted) -> bool:
     """An undisturbed run, the same under faults, and how they differ."""
     calm, config = endure("calm", folder, wanted, {})
-    chaos, disturbed = endure("chaos", folder, wanted, CHAOS)
+    chaos, disturbed = endure("chaos", folder, wanted, faults_of(wanted))
     show_weather(calm, chaos)
     found = outcomes_of(disturbed)
     num_open = sum(record is None for records in found.values() for record in records)
@@ -203,7 +206,7 @@ def run_cap(folder: Path, wanted: Wanted) -> bool:
     output_dir, log = folder / "run", folder / "log"
     prices = {"prices.input_usd": INPUT_USD, "prices.output_usd": OUTPUT_USD}
     with StubServer(Behaviour(**CALM)) as server:
-        words = words_of(output_dir, server.url, *slots_of(wanted), **prices)
+        words = words_of(output_dir, server.url, *slots_of(wanted), **prices, **way_of(wanted))
         took_s = ended([*words, f"runtime.max_cost_usd={wanted.cap}"], log, code=3)
         counts, keys = server.counts(), server.keys()
         paid = paid_in(output_dir)
@@ -257,11 +260,13 @@ def main() -> None:
     limits = commands.add_parser("limits")
     limits.add_argument("cases", nargs="*", metavar="case", help=", ".join(CASES))
     limits.add_argument("--minutes", type=float, default=4.0, help="for each, after the start")
+    for command in (*added.values(), limits):
+        command.add_argument("--stream", action="store_true", help="every reply is streamed")
     wanted = parser.parse_args()
     if wanted.command == "limits":
         if wanted.minutes <= 1 or not CASES.keys() >= set(wanted.cases):
             parser.error(f"more than a minute is needed, and cases among {', '.join(CASES)}")
-        is_kept = run_limits(wanted.cases or list(CASES), wanted.minutes)
+        is_kept = run_limits(wanted.cases or list(CASES), wanted.minutes, way_of(wanted))
         sys.exit(0 if is_kept else 1)
     folder = Path(tempfile.mkdtemp(prefix=f"chimera-{wanted.command}-"))
     CONSOLE.print(f"in {folder}")

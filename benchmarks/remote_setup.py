@@ -49,8 +49,9 @@ FLUSH_S = 1.0
 MARGIN_S = 0.5
 """a flush window ends when its part is on disk"""
 RETRY_AFTER_S = 1.0
-CALM = {"latency_mean_s": 1.0, "latency_sigma": 0.4}
-"""of each reply: about one in 70,000 takes more than `FIRST_BYTE_S`, each time it is asked for"""
+CALM = {"latency_mean_s": 1.0, "latency_sigma": 0.4, "stream_share": 0.5}
+"""of each reply: about one in 70,000 takes more than `FIRST_BYTE_S`, each time it is asked for;
+half of a streamed one's time passes after its first event"""
 FIRST_BYTE_S = 5.0
 CHAOS = {
     "limited": 0.10,
@@ -60,6 +61,8 @@ CHAOS = {
     "malformed_json": 0.03,
     "retry_after": RETRY_AFTER_S,
 }
+CUTS = {"half_sent": 0.05}
+"""what befalls streams besides"""
 HASTE = {"timeouts.first_byte_s": FIRST_BYTE_S, "retry.first_wait_s": 0.5}
 Wanted = argparse.Namespace
 Outcomes = dict[str, list[tuple[object, ...] | None]]
@@ -181,6 +184,16 @@ def verdict(is_kept: bool, said: str) -> bool:
     """Prints whether the promise is kept, and hands it on."""
     CONSOLE.print(f"{'KEPT' if is_kept else 'BROKEN'}: {said}; {load()}", soft_wrap=True)
     return is_kept
+
+
+def way_of(wanted: Wanted) -> dict[str, object]:
+    """The command line → the setting of every model that says whether replies are streamed."""
+    return {"stream": "always" if wanted.stream else "never"}
+
+
+def faults_of(wanted: Wanted) -> dict[str, float]:
+    """The command line → what goes wrong with the calls."""
+    return {**CHAOS, **(CUTS if wanted.stream else {})}
 
 
 def slots_of(wanted: Wanted) -> tuple[str, str]:

@@ -11,8 +11,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from chimera_ray.credentials import HINT, is_secret, redacted, require_none
 from chimera_ray.errors import ConfigError
-from chimera_ray.model_config import Limits, ModelConfig, OpenAIModel, Strict
+from chimera_ray.model_config import Limits, ModelConfig, OpenAIModel
 from chimera_ray.plan_config import PlanConfig
+from chimera_ray.strict import Strict
 
 ROLES = ("expander", "drafter", "verifier_a", "verifier_b", "solver", "grader")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from chimera_ray.engine_size import FP8_BLOCK, kv_bytes, weight_bytes
 from chimera_ray.errors import ConfigError
-from chimera_ray.model_config import Shape, VllmModel
+from chimera_ray.model_config import VllmModel
+from chimera_ray.model_shape import Shape
 
 GIB = 2**30
 ALLOWANCE_GIB = 4.0

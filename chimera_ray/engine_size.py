@@ -5,7 +5,8 @@ Biases and a few norms are left out: they are less than a thousandth of the whol
 
 import math
 
-from chimera_ray.model_config import Shape, VllmModel
+from chimera_ray.model_config import VllmModel
+from chimera_ray.model_shape import Shape
 
 FP8_BLOCK = 128
 """rows and columns of weights that share one scale in an FP8 checkpoint"""

@@ -12,11 +12,11 @@ from pydantic import Field, ValidationError
 
 from chimera_ray.config import ROLES, Config, Recipe, explain
 from chimera_ray.errors import GraphError
-from chimera_ray.model_config import Strict
 from chimera_ray.prompts import sources
 from chimera_ray.schemas import Row, Subject, digest
 from chimera_ray.stage import AnyFold, AnyStage, Params, Stage
 from chimera_ray.stages import STAGES
+from chimera_ray.strict import Strict
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,19 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from chimera_ray.llm import Usage
+from chimera_ray.model_shape import Shape
 from chimera_ray.request_values import HeaderName, RequestValue, Variable, require_headers
 from chimera_ray.schemas import digest
+from chimera_ray.strict import Strict
 
 SIMULATED_REVISION = "2"
 """raised by hand when the simulated world's problems or the teacher's ways change"""
 Rate = Annotated[float, Field(ge=0, le=1)]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Strict(BaseModel):
-    """Frozen, and a key that it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class Sampling(Strict):
@@ -153,6 +149,8 @@ class Timeouts(Strict):
     connect_s: Seconds = 20.0
     first_byte_s: Seconds = 3_600.0
     """of silence: before the first byte, and between any two"""
+    idle_s: Seconds = 600.0
+    """of silence in a stream whose reply has begun"""
     total_s: Seconds = 7_200.0
 
 
@@ -211,6 +209,11 @@ class OpenAIModel(_Model):
     """False: for endpoints that refuse a seed"""
     extra_body: Mapping[str, Any] = {}
     """further fields of the request, as the server wants them; part of the identity"""
+    api: Literal["chat", "responses"] = "chat"
+    """which of the server's APIs is asked; responses: for models that have nothing else"""
+    stream: Literal["auto", "always", "never"] = "auto"
+    """whether replies come event by event; auto: where one may be silent for longer than gateways
+    wait, as the token limit or earlier calls say; always: unless the server refuses"""
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
@@ -255,28 +258,15 @@ class OpenAIModel(_Model):
         """Tokens of one call → US dollars."""
         return super().cost_usd(usage) * (1.0 if self.batch is None else self.batch.price_factor)
 
-
-class Shape(Strict):
-    """What the weights' `config.json` says of their size, so that a plan needs no download."""
-
-    num_layers: Annotated[int, Field(ge=1)]
-    hidden_size: Annotated[int, Field(ge=1)]
-    num_heads: Annotated[int, Field(ge=1)]
-    """of queries"""
-    num_kv_heads: Annotated[int, Field(ge=1)]
-    head_dim: Annotated[int, Field(ge=1)]
-    intermediate_size: Annotated[int, Field(ge=1)]
-    """of a dense feed-forward layer"""
-    vocab_size: Annotated[int, Field(ge=1)]
-    num_experts: Annotated[int, Field(ge=0)] = 0
-    """0: every layer is dense; else every layer has so many experts"""
-    num_experts_per_token: Annotated[int, Field(ge=0)] = 0
-    expert_size: Annotated[int, Field(ge=0)] = 0
-    """intermediate size of one expert"""
-    ties_embeddings: bool = False
-    """input and output embeddings are the same weights"""
-    max_position: Annotated[int, Field(ge=1)]
-    """tokens of the longest context that the model itself takes"""
+    @model_validator(mode="after")
+    def _calls_can_be_made(self) -> Self:
+        if self.batch is not None and self.api == "responses":
+            raise ValueError("api: responses and batch do not go together: set api: chat")
+        if self.batch is not None and self.stream == "always":
+            raise ValueError("stream: always and batch do not go together: set stream: auto")
+        if "stream" in self.extra_body or "stream_options" in self.extra_body:
+            raise ValueError("extra_body cannot hold stream or stream_options: set stream: always")
+        return self
 
 
 class Repetition(Strict):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from chimera_ray.model_config import Strict
+from chimera_ray.strict import Strict
 
 
 def _in_order(pair: tuple[float, float]) -> tuple[float, float]:

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from chimera_ray.config import Config
 from chimera_ray.engine_fit import problems_of, shape_of
 from chimera_ray.errors import ConfigError
-from chimera_ray.model_config import Shape, VllmModel
+from chimera_ray.model_config import VllmModel
+from chimera_ray.model_shape import Shape
 from chimera_ray.plan_config import NodeType
 from chimera_ray.plan_estimate import Dice, Draws, constant
 from chimera_ray.plan_node import EngineLoad, NodePlan, on_node

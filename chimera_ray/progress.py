@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 
+from chimera_ray.backends.delivered import REMOTE
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Graph
 from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
@@ -187,7 +188,7 @@ class Progress:
             log.info("the display is behind: %s", exc)
 
     def _extra_lines(self) -> list[str]:
-        """One line for each engine that serves a model, and for whatever holds the run up."""
+        """One line for each engine and each endpoint, and for whatever holds the run up."""
         return [*self._rates.lines(self._engines(), time.time()), *self._notices()]
 
     def _lines(self) -> None:
@@ -230,23 +231,22 @@ class Progress:
 
 
 class EngineRates:
-    """What the engines say of themselves → lines, with their pace since the last time."""
+    """What engines say of themselves, and endpoints send → lines, with their latest pace."""
 
     def __init__(self) -> None:
         """Knows no engine yet."""
-        self._seen: dict[int, tuple[float, int, float]] = {}
+        self._seen: dict[int | str, tuple[float, int, float]] = {}
 
     def lines(self, notes: Sequence[Mapping[str, Any]], now: float) -> list[str]:
-        """The engines' notes, in a fixed order, and the time → a line for each."""
+        """Notes, the engines' first and in a fixed order, and the time → a line for each."""
         return [self._line(place, note, now) for place, note in enumerate(notes)]
 
     def _line(self, place: int, note: Mapping[str, Any], now: float) -> str:
+        is_remote = note["state"] == REMOTE
         count = note["num_generated"]
-        at, before, rate = self._seen.get(place, (now, count, 0.0))
-        if now - at >= RATE_S:
-            rate = (count - before) / (now - at)
-            at, before = now, count
-        self._seen[place] = at, before, rate
+        rate = self._rate(note["model"] if is_remote else place, count, now)
+        if is_remote:
+            return f"endpoint of {note['model']}: {count:,} tokens, {rate:,.0f} tokens/s"
         what = f"engine {place + 1} of {note['model']}: {note['state']}"
         if note["state"] != "up":
             return f"{what}, {_clock(now - note['since'])}" if note["since"] else what
@@ -254,6 +254,14 @@ class EngineRates:
         return (
             f"{what}{cache}, {note['num_running']:,} calls, {count:,} tokens, {rate:,.0f} tokens/s"
         )
+
+    def _rate(self, key: int | str, count: int, now: float) -> float:
+        at, before, rate = self._seen.get(key, (now, count, 0.0))
+        if now - at >= RATE_S:
+            rate = max(count - before, 0) / (now - at)
+            at, before = now, count
+        self._seen[key] = at, before, rate
+        return rate
 
 
 def _clock(seconds: float) -> str:

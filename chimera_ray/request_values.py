@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from chimera_ray.strict import Strict
 
 Variable = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 """an environment variable's name"""
@@ -16,10 +18,8 @@ _OWN = frozenset(
 """headers that say how a request is sent, so that no model file can"""
 
 
-class RequestValue(BaseModel):
+class RequestValue(Strict):
     """What a header or a field of the query says: a text, or what an environment variable holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     env: Variable | None = None
     """for what is secret; it is read where the call is made"""

@@ -38,7 +38,7 @@ FAULTS = (
     *("duplicate_keys", "invalid_utf8", "no_usage", "null_content", "empty_choices", "length"),
     "content_filter",
 )
-_SCRIPTED = re.compile(rf"ok|{'|'.join(FAULTS)}|status:[45]\d\d(:\w+)?|quirk:[\w<|>]+")
+_SCRIPTED = re.compile(rf"ok|{'|'.join(FAULTS)}|status:[45]\d\d(:\w+)?|quirk:[\w<|>]+|stream:\w+")
 _PAGE = b"<!DOCTYPE html>\n<html><head><title>%s</title></head><body><h1>%s</h1></body></html>\n"
 
 
@@ -82,7 +82,7 @@ class Behaviour(BaseModel):
     content_filter: Rate = 0.0
     script: tuple[str, ...] = ()
     """faults of the first requests: a name, "ok", "status:NNN" with or without ":error_code", or
-    "quirk:" and the name of one"""
+    "quirk:" or "stream:" and the name of one"""
     quirk: str = ""
     """of `stub_quirks`: how every good reply is sent, in place of any fault"""
     retry_after: Seconds | Literal["date"] | None = None
@@ -101,6 +101,18 @@ class Behaviour(BaseModel):
     supports_schema: bool = True
     rejects: tuple[str, ...] = ()
     """fields of a request that the server does not know"""
+
+    stream: Literal["taken", "refused", "only"] = "taken"
+    """what becomes of calls that are to be streamed; only: the others are refused"""
+    stream_quirk: str = ""
+    """of `stub_events.STREAMS`: how events are sent"""
+    stream_share: Rate = 0.0
+    """of a reply's waiting time that passes after its first event"""
+    event_chars: Annotated[int, Field(ge=1)] = 20
+    gateway_s: Seconds | None = None
+    """of silence, after which a call that is not streamed gets a 504; None: any"""
+    gateway_closes: bool = False
+    """it closes the connection instead"""
 
     rpm: Positive | None = None
     tpm: Positive | None = None
@@ -144,6 +156,10 @@ class Answer(NamedTuple):
     usage: Usage = Usage()
     code: str = ""
     """of the error"""
+    events: tuple[bytes, ...] = ()
+    """what is sent in place of the body, one after the other"""
+    over_s: float = 0.0
+    """how long sending the events takes"""
 
 
 def as_json(value: object) -> bytes:

@@ -107,7 +107,10 @@ class Teachers:
         if behaviour.mode == "simulated" and model not in self._teachers:
             said = f"The model `{model}` does not exist or you do not have access to it."
             return error(404, said, "model_not_found")
-        for name in ("stream", *behaviour.rejects):
+        if behaviour.stream == "only" and not asked.get("stream"):
+            said = "This model only support stream mode, please enable the stream parameter."
+            return error(400, said, "invalid_parameter_error")
+        for name in (*["stream"] * (behaviour.stream == "refused"), *behaviour.rejects):
             if asked.get(name):
                 said = f"Unsupported parameter: '{name}' is not supported with this model."
                 return error(400, said, "unsupported_parameter", name)

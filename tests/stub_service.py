@@ -18,6 +18,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from stub_batches import Batches
 from stub_counts import KeyCount, Tally, added
+from stub_events import CUT_STREAMS, STREAMS, Form, chat_request, form_of, sent_as
 from stub_faults import (
     FLAT_FAULTS,
     ID,
@@ -38,8 +39,13 @@ from stub_replies import CREATED, Made, Teachers, limited, prompt_tokens
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 PLACE = ID.encode()
 NO_ANSWER = Answer(0, b"")
+CALL_PATHS = frozenset({"/v1/chat/completions", "/v1/responses"})
+EVENTS_S = 0.05
+"""between two writes of events"""
 QUIRK = "quirk:"
 """before a quirk's name, where a fault's could stand"""
+STREAM = "stream:"
+"""before the name of a way to send events, in the same place"""
 
 
 class _Sent(web.StreamResponse):
@@ -78,7 +84,11 @@ class Stub:
         self._rates = rates_of(behaviour)
         if behaviour.quirk and behaviour.quirk not in QUIRKS:
             raise KeyError(behaviour.quirk)
-        plain = {"banned": (), "rejects": (), "max_prompt_chars": None, "supports_schema": True}
+        if behaviour.stream_quirk not in STREAMS:
+            raise KeyError(behaviour.stream_quirk)
+        self._sending = behaviour.stream_quirk
+        plain: dict[str, object] = {"banned": (), "rejects": (), "max_prompt_chars": None}
+        plain |= {"supports_schema": True, "stream": "taken"}
         is_plain = all(getattr(behaviour, name) == value for name, value in plain.items())
         self._needs_json = behaviour.mode == "simulated" or not is_plain
         if "script" in changed:
@@ -94,7 +104,7 @@ class Stub:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """A request → its answer, sent."""
         path = request.path
-        if path == "/v1/chat/completions" and request.method == "POST":
+        if path in CALL_PATHS and request.method == "POST":
             return await self._chat(request)
         if not path.startswith("/v1/"):
             answer = self._control(request.method, path, await request.read())
@@ -105,6 +115,7 @@ class Stub:
 
     async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
         tally, body = self._tally, await request.read()
+        form, behaviour = form_of(request.path, body), self._behaviour
         key = request.headers.get("Idempotency-Key") or blake2b(body, digest_size=16).hexdigest()
         nth = tally.arrive(key, request.get_extra_info("peername")[1])
         self._in_flight += 1
@@ -115,12 +126,16 @@ class Stub:
             if denied is None:
                 fault = self._fault(key, nth)
                 tally.faults.update([fault] if fault else [])
-            answer = denied or await self._answer(body, key, fault)
+            answer = denied or await self._answer(body, key, fault, form)
+            sending = fault.removeprefix(STREAM) if fault.startswith(STREAM) else self._sending
+            answer = sent_as(answer, form, sending, behaviour.event_chars)
             if answer.status:
                 tally.statuses[str(answer.status)] += 1
                 tally.errors.update([answer.code] if answer.code else [])
-            response = await self._send(request, answer, reply_id, fault)
+            response = await self._send(request, answer, reply_id, fault, sending)
             is_usable = fault not in UNUSABLE and fault.removeprefix(QUIRK) not in UNUSABLE_QUIRKS
+            if form.is_streamed:
+                is_usable = is_usable and sending not in CUT_STREAMS
             is_sent = answer.status == 200 and is_usable and not _is_gone(request)
             return response
         finally:
@@ -139,8 +154,8 @@ class Stub:
             return f"{QUIRK}{self._behaviour.quirk}"
         return draw(self._behaviour, self._rates, key, nth)
 
-    async def _answer(self, body: bytes, key: str, fault: str) -> Answer:
-        """A request's body and the fault that it meets → its answer, when it is due."""
+    async def _answer(self, body: bytes, key: str, fault: str, form: Form) -> Answer:
+        """A request's body, the fault that it meets and its form → its answer, when it is due."""
         if fault.startswith("status:") or fault == "limited":
             return flat(fault, self._behaviour)
         if fault == "hung":
@@ -151,6 +166,8 @@ class Stub:
                 asked = json.loads(body)
             except ValueError:
                 asked = {}
+            if not form.is_chat:
+                asked = chat_request(asked)
             if refused := self._teachers.refused(asked):
                 return refused
         quota = self._behaviour.quota_calls
@@ -162,10 +179,21 @@ class Stub:
             return made
         self._num_granted += 1
         wait_s = self._teachers.wait_s(key) if made is None else made.wait_s
+        gateway_s = self._behaviour.gateway_s
+        if gateway_s is not None and not form.is_streamed and wait_s > gateway_s:
+            await asyncio.sleep(gateway_s)
+            usage = self._teachers.fixed_usage() if made is None else made.usage
+            status = 0 if self._behaviour.gateway_closes else 504
+            return Answer(status, b"<html>504 Gateway Time-out</html>", "text/html", usage=usage)
+        later_s = wait_s * self._behaviour.stream_share if form.is_streamed else 0.0
         if wait_s:
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(wait_s - later_s)
         if fault == "dropped":
             return NO_ANSWER
+        return self._made(made, fault)._replace(over_s=later_s)
+
+    def _made(self, made: Made | None, fault: str) -> Answer:
+        """A reply (None: the constant one) and the fault that it meets → its answer."""
         if fault in FLAT_FAULTS:
             return flat(fault, self._behaviour)
         if made is None:
@@ -269,7 +297,12 @@ class Stub:
         return f"{self._prefix}{next(self._numbers):08x}"
 
     async def _send(
-        self, request: web.BaseRequest, answer: Answer, reply_id: str, fault: str = ""
+        self,
+        request: web.BaseRequest,
+        answer: Answer,
+        reply_id: str,
+        fault: str = "",
+        sending: str = "",
     ) -> web.StreamResponse:
         """An answer → the same, written until the last byte is with the system."""
         transport = request.transport
@@ -278,10 +311,11 @@ class Stub:
                 transport.close()
             return GONE
         body = answer.body.replace(PLACE, reply_id.encode(), 1)
+        length = "transfer-encoding: chunked" if answer.events else f"content-length: {len(body)}"
         lines = [
             f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Unknown')}",
             f"content-type: {answer.content_type}",
-            f"content-length: {len(body)}",
+            length,
             f"x-request-id: req_{reply_id}",
             *answer.headers,
         ]
@@ -290,12 +324,48 @@ class Stub:
                 lines.extend(bucket.headers(what))
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         transport.set_write_buffer_limits(high=0)  # so that drain waits for the last byte
+        if answer.events:
+            transport.write(head)
+            is_cut = fault == "half_sent" or sending == "cut"
+            if fault == "half_sent":
+                answer = answer._replace(events=answer.events[: len(answer.events) // 2])
+            return await self._send_events(request, answer, reply_id, is_cut, sending == "hangs")
         is_half = fault == "half_sent"
         transport.write(head + (body[: len(body) // 2] if is_half else body))
         await request.writer.drain()
         if is_half:
             transport.abort()
         return GONE if is_half or not request.keep_alive else STAYS
+
+    async def _send_events(
+        self,
+        request: web.BaseRequest,
+        answer: Answer,
+        reply_id: str,
+        is_cut: bool,
+        is_hung: bool,
+    ) -> web.StreamResponse:
+        """A stream's events → the same, written one after the other, its head being so already."""
+        events, transport = answer.events, request.transport
+        assert transport is not None
+        num_groups = max(1, min(len(events), round(answer.over_s / EVENTS_S)))
+        for nth in range(num_groups):
+            first, end = (len(events) * at // num_groups for at in (nth, nth + 1))
+            content = b"".join(events[first:end]).replace(PLACE, reply_id.encode())
+            if transport.is_closing():
+                return GONE
+            transport.write(b"%x\r\n%b\r\n" % (len(content), content))
+            await request.writer.drain()
+            if answer.over_s:
+                await asyncio.sleep(answer.over_s / num_groups)
+        if is_hung:
+            await asyncio.Event().wait()  # until the client goes, which cancels this
+        if is_cut:
+            transport.close()
+            return GONE
+        transport.write(b"0\r\n\r\n")
+        await request.writer.drain()
+        return STAYS if request.keep_alive else GONE
 
 
 def _is_gone(request: web.BaseRequest) -> bool:

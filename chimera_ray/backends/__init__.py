@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 
+from chimera_ray.backends.delivered import Delivered
 from chimera_ray.backends.engines import EnginePool
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
@@ -19,6 +20,7 @@ def build_model(
     max_connections: int,
     journal_of: Callable[[OpenAIModel], Journal] | None = None,
     pool_of: Callable[[VllmModel], EnginePool] | None = None,
+    delivered: Delivered | None = None,
 ) -> Model:
     """A model's configuration → the model, ready to be asked.
 
@@ -29,6 +31,7 @@ def build_model(
         max_connections: calls at the same time, at most.
         journal_of: finds where an endpoint's batches are written down; None: nowhere.
         pool_of: finds the engines that serve a model inside the run; None: there are none.
+        delivered: is told of output tokens as they come; None: nobody asks for them.
 
     Raises:
         ConfigError: batches cannot be written down, or there are no engines; the text names the
@@ -48,7 +51,7 @@ def build_model(
     if isinstance(config, OpenAIModel):
         from chimera_ray.backends.openai import OpenAI
 
-        return OpenAI(config, gate_of(config), halt, max_connections)
+        return OpenAI(config, gate_of(config), halt, max_connections, delivered)
     from chimera_ray.backends.engines import Vllm
 
     if pool_of is None:

@@ -1,18 +1,18 @@
 """Any OpenAI-compatible endpoint: one request → one reply or one error."""
 
-import asyncio
-import json
 import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from chimera_ray.backends.delivered import Delivered
 from chimera_ray.backends.forecast import Forecast
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Learnt
 from chimera_ray.backends.limits import persist
 from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_calls import Calls
 from chimera_ray.backends.openai_errors import (
     error_of,
     is_format_refused,
@@ -24,7 +24,7 @@ from chimera_ray.backends.openai_replies import reply_of
 from chimera_ray.backends.rate_headers import learnt_from
 from chimera_ray.backends.strict_schema import strict_schema
 from chimera_ray.backends.structured_output import StructuredOutput, names_way
-from chimera_ray.errors import ChimeraError, EndpointError, TransientProviderError
+from chimera_ray.errors import EndpointError, TransientProviderError
 from chimera_ray.llm import Reply, ReplySchema, Request, Usage
 from chimera_ray.model_config import OpenAIModel, Structured
 from chimera_ray.schemas import digest
@@ -35,7 +35,14 @@ class OpenAI:
 
     trouble = ""
 
-    def __init__(self, config: OpenAIModel, gate: Gate, halt: Halt, max_connections: int) -> None:
+    def __init__(
+        self,
+        config: OpenAIModel,
+        gate: Gate,
+        halt: Halt,
+        max_connections: int,
+        delivered: Delivered | None = None,
+    ) -> None:
         """A configuration → the model; nothing is opened yet.
 
         Args:
@@ -43,6 +50,7 @@ class OpenAI:
             gate: where calls wait for their turn at the endpoint.
             halt: stops whatever waits.
             max_connections: the pool's size; as many as there are slots.
+            delivered: is told of output tokens as they come; None: nobody asks for them.
 
         Raises:
             EndpointError: the environment variable that is to hold the key is not set here.
@@ -50,6 +58,8 @@ class OpenAI:
         self.name = config.name
         self._config, self._gate, self._halt = config, gate, halt
         self._http = Http(config, max_connections)
+        self._delivered = delivered or Delivered()
+        self._calls = Calls(config, self._http, self._delivered)
         self._formats, self._bodies = StructuredOutput(config.structured_output), Bodies(config)
         self._forecast = Forecast(config.sampling.max_tokens)
         self._learnt: Learnt | None = None
@@ -84,19 +94,12 @@ class OpenAI:
         await self._http.close()
 
     async def _attempt(self, request: Request) -> Reply:
-        total_s = self._config.timeouts.total_s
         try:
-            async with asyncio.timeout(total_s) as limit:
-                answer = await self._answer(request)
+            answer = await self._answer(request)
         except FAILURES as exc:
-            if limit.expired():
-                error: ChimeraError = TransientProviderError(
-                    f"{self.name}: no whole reply within {total_s:g} s"
-                )
-            else:
-                error = transport_error(exc, self._config)
-                if isinstance(error, TransientProviderError):
-                    self._require_reachable(exc)
+            error = transport_error(exc, self._config)
+            if isinstance(error, TransientProviderError):
+                self._require_reachable(exc)
             # Not `from exc`: the server may quote the prompt, and a chain is logged whole.
             raise error from None
         self._is_reached = True
@@ -105,6 +108,10 @@ class OpenAI:
             raise error_of(answer, self._config, request)
         reply = reply_of(answer, self._config, request)
         self._forecast.learn(reply.usage)
+        stream = answer.stream
+        self._delivered.add(
+            self.name, reply.usage.output_tokens - (0 if stream is None else stream.num_told)
+        )
         return reply
 
     async def _answer(self, request: Request) -> Answer:
@@ -130,8 +137,7 @@ class OpenAI:
         key = call_key(self._identity, request)
         if structured != self._config.structured_output:  # another body is another call
             key = digest(key, structured)
-        body = json.dumps(self._bodies.of(request, structured)).encode()
-        return await self._http.post("chat/completions", body, key)
+        return await self._calls.make(self._bodies.of(request, structured), key)
 
     def _require_reachable(self, exc: Exception) -> None:
         """Ends the run when the endpoint was never reached: nobody starts a server that slowly."""

@@ -22,6 +22,8 @@ FAILURES = (aiohttp.ClientError, OSError, ValueError)
 """what is raised when there is no answer; ValueError: what came is no HTTP"""
 MAX_ANSWER_BYTES = 64 << 20
 """unpacked; the longest trajectory that a row holds has 2 million characters"""
+UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""FAILURES before which nothing was sent"""
 TOLD = frozenset({b"content-type", b"x-request-id", b"retry-after", b"retry-after-ms"})
 """response headers that are passed on, besides x-ratelimit-*"""
 MOVED = frozenset({301, 302, 303, 307, 308})

@@ -6,14 +6,16 @@ there is of text and tokens.
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_answer import Answer, StreamResult
 from chimera_ray.backends.openai_endings import meaning_of, shown_ending
 from chimera_ray.backends.openai_error_body import ErrorBody, decoded, error_body, error_in
 from chimera_ray.backends.openai_errors import judged
 from chimera_ray.backends.openai_message import plain_text, said_by
 from chimera_ray.backends.openai_quotes import shown, without_key
+from chimera_ray.backends.openai_responses import chat_body, chat_chunk
 from chimera_ray.backends.openai_stream import body_of_stream, is_event_stream
 from chimera_ray.backends.openai_usage import usage_of
 from chimera_ray.credentials import redacted
@@ -42,8 +44,12 @@ def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
         TransientProviderError: the body is no chat completion: cut, garbled, a proxy's page.
         ChimeraError: as in `reply_from`.
     """
-    if is_event_stream(answer):
-        return _reply_of_stream(answer, config, request)
+    is_chat = config.api == "chat"
+    stream = answer.stream
+    if stream is None and is_event_stream(answer):  # nobody asked for it
+        stream = body_of_stream(answer.body, None if is_chat else chat_chunk)
+    if stream is not None:
+        return _reply_of_stream(stream, answer.headers, config, request)
     try:
         body = json.loads(decoded(answer.body))
     except ValueError:
@@ -54,6 +60,7 @@ def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
         raise unusable(why, _as_far_as_it_came(answer), config, request) from None
     except RecursionError:
         raise unusable("the answer's JSON is too deep", None, config, request) from None
+    body = body if is_chat else chat_body(body)
     return reply_from(body, answer.headers.get("x-request-id", ""), config, request, answer.headers)
 
 
@@ -64,15 +71,16 @@ def _as_far_as_it_came(answer: Answer) -> object:
     return {"choices": [{"message": {"content": decoded(answer.body)}}]}
 
 
-def _reply_of_stream(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
-    """A stream of events that nobody asked for → the reply that its events come to."""
-    stream = body_of_stream(answer.body)
+def _reply_of_stream(
+    stream: StreamResult, headers: Mapping[str, str], config: OpenAIModel, request: Request
+) -> Reply:
+    """What a stream of events came to → its reply, with its times where they were taken."""
     body = stream.body if stream.error is None else {**stream.body, **stream.error}
     if not stream.is_whole and stream.error is None:
         why = f"the stream was cut ({stream.trouble or 'it has no end'})"
         raise unusable(why, body, config, request)
-    headers = answer.headers
-    return reply_from(body, headers.get("x-request-id", ""), config, request, headers)
+    reply = reply_from(body, headers.get("x-request-id", ""), config, request, headers)
+    return replace(reply, first_token_s=stream.first_token_s, decode_s=stream.decode_s)
 
 
 def reply_from(

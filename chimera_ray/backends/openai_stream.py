@@ -8,9 +8,9 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
-from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_answer import Answer, StreamResult
 from chimera_ray.backends.openai_events import (
     BYTE_ORDER_MARK,
     MAX_EVENT_BYTES,
@@ -31,19 +31,6 @@ _NOT_SAID = frozenset({"role", "tool_calls", "function_call"})
 _FIRST_LINE = re.compile(rb"\s*(data|event|id|retry)?:")
 
 ChunkOf = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-
-
-class StreamResult(NamedTuple):
-    """What a stream came to."""
-
-    body: dict[str, Any]
-    """a chat completion, as far as it came"""
-    is_whole: bool
-    """it came to its end: a finish reason, or the mark that ends a stream"""
-    error: dict[str, Any] | None = None
-    """what the server sent in place of the rest, as the body of an error"""
-    trouble: str = ""
-    """why the stream could not be read on"""
 
 
 class ChatStream:
@@ -88,15 +75,16 @@ class ChatStream:
             "message": {"role": "assistant", "content": None, **message},
             "finish_reason": self._finish_reason,
         }
-        choices = [choice] if self._fields or self._is_ended else []
+        choices = [choice] if self._fields or self.is_ended else []
         body: dict[str, Any] = {"object": "chat.completion", "id": self._id, "choices": choices}
         if self._usage is not None:
             body["usage"] = self._usage
-        is_whole = self._is_ended or (self._is_done and self._error is None and not trouble)
+        is_whole = self.is_ended or (self._is_done and self._error is None and not trouble)
         return StreamResult(body, is_whole, self._error, trouble)
 
     @property
-    def _is_ended(self) -> bool:
+    def is_ended(self) -> bool:
+        """The reply is whole; its usage may follow."""
         return self._finish_reason not in _NO_END
 
     def _take_regular(self, chunk: bytes) -> bool:
@@ -219,12 +207,12 @@ class ChatStream:
 
     def _fail(self, error: object) -> None:
         self.is_over = True
-        if not self._is_ended:  # what goes wrong after the end takes nothing away
+        if not self.is_ended:  # what goes wrong after the end takes nothing away
             self._error = {"error": error}
 
     def _give_up(self, trouble: str) -> None:
         self.is_over = True
-        if not self._is_ended:
+        if not self.is_ended:
             self._trouble = trouble
 
 
@@ -237,9 +225,9 @@ def is_event_stream(answer: Answer) -> bool:
     return is_named and start.lstrip()[:1] not in (b"{", b"[", b"<")
 
 
-def body_of_stream(content: bytes) -> StreamResult:
+def body_of_stream(content: bytes, chunk_of: ChunkOf | None = None) -> StreamResult:
     """The bytes of a stream of events, as far as they came → what they come to."""
-    stream = ChatStream()
+    stream = ChatStream(chunk_of)
     stream.feed(content)
     return stream.result()
 

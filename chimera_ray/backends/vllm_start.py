@@ -14,7 +14,8 @@ from chimera_ray.backends.partials import Partials
 from chimera_ray.backends.vllm import Engine, Loaded
 from chimera_ray.engine_fit import problems_of, shape_of
 from chimera_ray.errors import ConfigError, EngineError
-from chimera_ray.model_config import Shape, VllmModel
+from chimera_ray.model_config import VllmModel
+from chimera_ray.model_shape import Shape
 
 GIB = 1 << 30
 ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1"}

@@ -22,7 +22,7 @@ class Carrier(Protocol):
         ...
 
     def engines(self) -> list[dict[str, Any]]:
-        """How the engines stand that serve models inside the run."""
+        """How the engines stand that serve models inside the run, and what endpoints send."""
         ...
 
     def notices(self) -> list[str]:

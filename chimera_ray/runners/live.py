@@ -1,12 +1,14 @@
 """What the processes of one execution tell one another, as small files beside the ledger.
 
-Rows in flight and trouble with endpoints, for the display; how often an actor was born; and whether
-the run is to stop. Nothing here is the truth about any row: that is in the ledger. So whatever a
-store answers, nobody who tells or asks here fails for it.
+Rows in flight, tokens and trouble from endpoints, for the display; how often an actor was born; and
+whether the run is to stop. Nothing here is the truth about any row: that is in the ledger. So
+whatever a store answers, nobody who tells or asks here fails for it.
 """
 
 import json
 import logging
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +30,7 @@ _HALT = ".halt-"
 _BIRTHS = ".births-"
 _ENGINES = ".engines"
 _TROUBLE = ".trouble-"
+_DELIVERED = ".delivered-"
 
 
 class Live:
@@ -66,6 +69,20 @@ class Live:
                 if said:
                     lines[stage] = f"{stage}: {said}"
         return list(lines.values())
+
+    def tell_delivered(self, actor: str, counts: Mapping[str, int]) -> None:
+        """Model → the output tokens that its endpoint has sent an actor so far."""
+        self._tell(f"{_DELIVERED}{actor}", json.dumps(dict(counts)))
+
+    def delivered(self) -> dict[str, int]:
+        """Model → output tokens that its endpoint has sent, as of the actors' last word."""
+        counts: Counter[str] = Counter()
+        for name in self._names():
+            if not name.startswith(_DELIVERED):
+                continue
+            with suppress(ValueError, AttributeError, TypeError):
+                counts.update({model: int(n) for model, n in json.loads(self._said(name)).items()})
+        return dict(counts)
 
     def tell_engines(self, notes: str) -> None:
         """How the run's engines stand, as JSON."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chimera_ray.backends.budget import in_process
+from chimera_ray.backends.delivered import Delivered, notes_of
 from chimera_ray.backends.purse import Purse
 from chimera_ray.config import Config
 from chimera_ray.frontier import Standing
@@ -31,6 +32,7 @@ class LocalCarrier:
         self._config, self._run_id, self._open_model = config, run_id, open_model
         self._limiters, self._engines = OwnLimiters(), OwnEngines(config)
         self._workers: list[StageWorker] = []
+        self._delivered = Delivered()
 
     def carry(self, standings: Sequence[Standing]) -> None:
         """Works off what is to be done at each stage of a segment, each row straight on.
@@ -48,8 +50,8 @@ class LocalCarrier:
         return {worker.node.name: worker.num_in_flight for worker in self._workers}
 
     def engines(self) -> list[dict[str, Any]]:
-        """How this process's own engines stand."""
-        return self._engines.notes()
+        """How this process's own engines stand, and what endpoints send."""
+        return [*self._engines.notes(), *notes_of(self._delivered.counts())]
 
     def notices(self) -> list[str]:
         """Which stages have trouble with their endpoints."""
@@ -64,7 +66,8 @@ class LocalCarrier:
         nodes: list[Node] = [standing.node for standing in standings]
         store = Store(self._config.output_dir)
         purse = self._purse()
-        reins = Reins(self._run_id, self._limiters.way_to, purse, store, self._engines.pool)
+        ways = self._limiters.way_to, purse, store, self._engines.pool, self._delivered
+        reins = Reins(self._run_id, *ways)
         self._workers = [
             StageWorker(self._config, node, self._run_id, reins, self._open_model) for node in nodes
         ]

@@ -11,13 +11,14 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray
 
+from chimera_ray.backends.delivered import Delivered
 from chimera_ray.backends.engines import EnginePool
 from chimera_ray.backends.gate import Exchange
 from chimera_ray.backends.halt import Halt
@@ -88,6 +89,7 @@ class StageActor:
         self._id, self._live = context.get_actor_id(), Live(self._store, run_id)
         self._is_reborn = context.was_current_actor_reconstructed
         self._is_halt_told = False
+        self._told_counts: Mapping[str, int] = {}
         self._require_few_births()
         self._calls: list[_Call] = []
         self._ready: deque[Item] = deque()
@@ -96,7 +98,7 @@ class StageActor:
         threading.Thread(target=self._loop.run_forever, name=nodes[-1][0], daemon=True).start()
         rebuilt = [rebuild_node(config, *node) for node in nodes]
         opening = _open(config, rebuilt, run_id, self._id, frozenset(shared), self._tell_halt)
-        self._workers, self._halt = self._run(opening).result()
+        self._workers, self._halt, self._delivered = self._run(opening).result()
         self._run(self._tell())
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
@@ -199,6 +201,10 @@ class StageActor:
                 await asyncio.to_thread(self._live.tell_in_flight, name, self._id, count)
             if before[1] != trouble:
                 await asyncio.to_thread(self._live.tell_trouble, name, self._id, trouble)
+        counts = self._delivered.counts()
+        if counts != self._told_counts:
+            self._told_counts = counts
+            await asyncio.to_thread(self._live.tell_delivered, self._id, counts)
 
     def _tell_halt(self, reason: StopError) -> None:
         self._is_halt_told = self._live.tell_halt(self._id, reason) or self._is_halt_told
@@ -211,7 +217,7 @@ async def _open(
     actor: str,
     shared: Set[str],
     tell_halt: Callable[[StopError], None],
-) -> tuple[list[StageWorker], Halt]:
+) -> tuple[list[StageWorker], Halt, Delivered]:
     """Opens the stages of an actor, under the run's budget and the endpoints' limiters."""
     runtime = config.runtime
     has_cap = runtime.max_cost_usd is not None or runtime.max_total_tokens is not None
@@ -234,4 +240,4 @@ async def _open(
     # What was imported stays, and rows leave few cycles: looking for them took a tenth of the CPU.
     gc.freeze()
     gc.set_threshold(GC_OBJECTS, 10, 10)
-    return workers, reins.halt
+    return workers, reins.halt, reins.delivered

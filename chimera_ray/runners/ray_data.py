@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from chimera_ray.backends.delivered import notes_of
 from chimera_ray.config import Config
 from chimera_ray.errors import CarrierError, RunnerError, StopError
 from chimera_ray.frontier import Standing
@@ -86,8 +87,8 @@ class RayCarrier:
         return self._live.in_flight()
 
     def engines(self) -> list[dict[str, Any]]:
-        """How the run's engines stand, as of their keeper's last word."""
-        return self._live.engines()
+        """How the run's engines stand and what endpoints send, as of the actors' last word."""
+        return [*self._live.engines(), *notes_of(self._live.delivered())]
 
     def notices(self) -> list[str]:
         """What is being waited for, and which stages have trouble with their endpoints."""

@@ -1,8 +1,9 @@
-"""What holds one process back: the run's halt, the endpoints' gates and batches, the budget."""
+"""What one process's models share: the run's halt, the endpoints' gates and batches, the budget."""
 
 import time
 from collections.abc import Callable
 
+from chimera_ray.backends.delivered import Delivered
 from chimera_ray.backends.engines import EnginePool
 from chimera_ray.backends.gate import Exchange, Gate, in_process
 from chimera_ray.backends.halt import Halt
@@ -43,6 +44,7 @@ class Reins:
         purse: Purse | None,
         store: Store | None = None,
         open_pool: OpenPool | None = None,
+        delivered: Delivered | None = None,
     ) -> None:
         """Nothing is held back yet.
 
@@ -52,9 +54,11 @@ class Reins:
             purse: what the run may spend; None: without a cap.
             store: where batches are written down; None: there are none.
             open_pool: finds a model's engines; None: there are none.
+            delivered: is told of the tokens that endpoints send; None: it is this process's own.
         """
         self.halt = Halt()
         self.purse = purse
+        self.delivered = delivered or Delivered()
         self._holder, self._connect, self._store = holder, connect, store
         self._open_pool = open_pool
         self._gates: dict[str, Gate] = {}

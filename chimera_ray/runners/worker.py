@@ -238,7 +238,8 @@ def _open_models(
 
 def open_model(config: ModelConfig, reins: Reins, max_connections: int) -> Model:
     """A model's configuration → the model, held back as this process is."""
-    return build_model(config, reins.gate, reins.halt, max_connections, reins.journal, reins.pool)
+    ways = reins.journal, reins.pool, reins.delivered
+    return build_model(config, reins.gate, reins.halt, max_connections, *ways)
 
 
 def _result_of(task: asyncio.Task[Record | None], halt: Halt) -> Record | None:

@@ -1,4 +1,4 @@
-"""Every quirk of an endpoint, end to end: what the ledger keeps, and that its bill is the true one.
+"""Every quirk of an endpoint, whole and streamed: what the ledger keeps, and that its bill is true.
 
 A call goes through the backend and through `llm.complete`, as a stage makes it. What the server
 truly bills is in the stub's counts.
@@ -48,28 +48,35 @@ class Asked(NamedTuple):
     calls: Sequence[Call]
 
 
+class Endpoint(StubServer):
+    """The server, and how it is called."""
+
+    stream = "never"
+
+
 @pytest.fixture(scope="module")
-def running() -> Iterator[StubServer]:
-    with StubServer() as server:
+def running() -> Iterator[Endpoint]:
+    with Endpoint() as server:
         yield server
 
 
-@pytest.fixture
-def server(running: StubServer) -> StubServer:
-    """The server as new."""
+@pytest.fixture(params=["never", "always"], ids=["whole", "streamed"])
+def server(running: Endpoint, request: pytest.FixtureRequest) -> Endpoint:
+    """The server as new, called in either way."""
+    running.stream = request.param
     running.set(**Behaviour().model_dump())
     running.reset()
     return running
 
 
-async def _ask(server: StubServer, log: CallLog, changes: dict[str, Any]) -> Asked:
+async def _ask(server: Endpoint, log: CallLog, changes: dict[str, Any]) -> Asked:
     config = OpenAIModel(
         backend="openai",
         name="simulated-drafter",
         base_url=server.url,
         api_key_env=None,
         retry=QUICK,
-        **changes,
+        **{"stream": server.stream, **changes},
     )
     gate = Gate(in_process(Limiter(config.limits, time.monotonic()), time.monotonic), "test")
     model = OpenAI(config, gate, Halt(), 1)
@@ -84,11 +91,11 @@ async def _ask(server: StubServer, log: CallLog, changes: dict[str, Any]) -> Ask
     return Asked(text, None, log.calls)
 
 
-def _asked(server: StubServer, earlier: Sequence[Call] = (), **changes: Any) -> Asked:
+def _asked(server: Endpoint, earlier: Sequence[Call] = (), **changes: Any) -> Asked:
     return asyncio.run(_ask(server, CallLog("work", earlier), changes))
 
 
-def _billed(server: StubServer) -> tuple[int, int]:
+def _billed(server: Endpoint) -> tuple[int, int]:
     """Tokens of input and output that the server truly bills."""
     counts = server.counts()
     sums = [counts["usage"], counts["wasted"]]
@@ -100,7 +107,7 @@ def _counted(calls: Sequence[Call]) -> tuple[int, int]:
     return sum(call.input_tokens for call in paid), sum(call.output_tokens for call in paid)
 
 
-def _require_true_bill(server: StubServer, calls: Sequence[Call]) -> None:
+def _require_true_bill(server: Endpoint, calls: Sequence[Call]) -> None:
     """Holds our bill to be the server's, or to be marked as estimated and not to be nothing."""
     ours, true = _counted(calls), _billed(server)
     if any(call.is_usage_estimated for call in calls):
@@ -117,7 +124,7 @@ ESTIMATED = {
 
 @pytest.mark.parametrize("quirk", stub_quirks.USAGE)
 def test_usage_of_every_kind_is_billed_truly_or_said_to_be_estimated(
-    server: StubServer, quirk: str
+    server: Endpoint, quirk: str
 ) -> None:
     whole_text = _asked(server).text
     server.reset()
@@ -137,7 +144,7 @@ STOPS += ["ends_null", "ends_whatever", "no_ending"]
 
 @pytest.mark.parametrize("quirk", STOPS)
 def test_reply_that_ended_is_taken_whatever_the_server_calls_it(
-    server: StubServer, quirk: str
+    server: Endpoint, quirk: str
 ) -> None:
     whole_text = _asked(server).text
     server.reset()
@@ -150,7 +157,7 @@ def test_reply_that_ended_is_taken_whatever_the_server_calls_it(
 
 @pytest.mark.parametrize("word", stub_quirks.CUTS)
 def test_reply_that_was_cut_is_truncated_whatever_the_server_calls_it(
-    server: StubServer, word: str
+    server: Endpoint, word: str
 ) -> None:
     server.set(quirk=f"cut_{word}")
     asked = _asked(server)
@@ -163,7 +170,7 @@ UNUSABLE = sorted(stub_quirks.UNUSABLE_QUIRKS - {"inside_401", "inside_402", "in
 
 @pytest.mark.parametrize("quirk", UNUSABLE)
 def test_reply_that_cannot_be_used_is_tried_again_and_each_attempt_is_in_the_ledger(
-    server: StubServer, quirk: str
+    server: Endpoint, quirk: str
 ) -> None:
     whole_text = _asked(server).text
     server.reset()
@@ -179,7 +186,7 @@ def test_reply_that_cannot_be_used_is_tried_again_and_each_attempt_is_in_the_led
 
 @pytest.mark.parametrize("quirk", UNUSABLE)
 def test_reply_that_never_can_be_used_fails_after_a_few_attempts_that_are_all_counted(
-    server: StubServer, quirk: str
+    server: Endpoint, quirk: str
 ) -> None:
     server.set(quirk=quirk)
     asked = _asked(server)
@@ -190,7 +197,7 @@ def test_reply_that_never_can_be_used_fails_after_a_few_attempts_that_are_all_co
     _require_true_bill(server, asked.calls)
 
 
-def test_partial_text_of_attempts_that_broke_off_is_kept(server: StubServer) -> None:
+def test_partial_text_of_attempts_that_broke_off_is_kept(server: Endpoint) -> None:
     server.set(script=["quirk:events_cut", "quirk:ends_error"])
     cut, broken, last = _asked(server).calls
     assert broken.text == last.text
@@ -201,7 +208,7 @@ def test_partial_text_of_attempts_that_broke_off_is_kept(server: StubServer) -> 
 
 @pytest.mark.parametrize("quirk", stub_quirks.MESSAGES)
 def test_reasoning_is_kept_apart_from_the_text_wherever_it_is_sent(
-    server: StubServer, quirk: str
+    server: Endpoint, quirk: str
 ) -> None:
     whole_text = _asked(server).text
     server.reset()
@@ -214,7 +221,7 @@ def test_reasoning_is_kept_apart_from_the_text_wherever_it_is_sent(
 
 
 @pytest.mark.parametrize("quirk", ["events", "byte_order_mark"])
-def test_reply_in_an_odd_envelope_is_whole(server: StubServer, quirk: str) -> None:
+def test_reply_in_an_odd_envelope_is_whole(server: Endpoint, quirk: str) -> None:
     whole_text = _asked(server).text
     server.reset()
     server.set(quirk=quirk)
@@ -225,7 +232,7 @@ def test_reply_in_an_odd_envelope_is_whole(server: StubServer, quirk: str) -> No
 
 @pytest.mark.parametrize("quirk", ["flagged", "safety_check"])
 def test_prompt_that_is_not_wanted_is_the_rows_refusal_and_free(
-    server: StubServer, quirk: str
+    server: Endpoint, quirk: str
 ) -> None:
     server.set(quirk=quirk)
     (call,) = _asked(server).calls
@@ -233,7 +240,7 @@ def test_prompt_that_is_not_wanted_is_the_rows_refusal_and_free(
     assert "flagged" in call.error or "SAFETY_CHECK_TYPE_BIO" in call.error
 
 
-def test_reply_that_a_filter_ended_is_a_refusal_that_is_paid_for(server: StubServer) -> None:
+def test_reply_that_a_filter_ended_is_a_refusal_that_is_paid_for(server: Endpoint) -> None:
     server.set(quirk="ends_SAFETY")
     asked = _asked(server)
     assert [call.status for call in asked.calls] == ["refused"]
@@ -244,7 +251,7 @@ FATAL = ["inside_401", "inside_402", "bad_key_in_a_list", "forbidden_text", "see
 
 
 @pytest.mark.parametrize("quirk", FATAL)
-def test_refusal_for_good_stops_the_run_and_is_no_call(server: StubServer, quirk: str) -> None:
+def test_refusal_for_good_stops_the_run_and_is_no_call(server: Endpoint, quirk: str) -> None:
     server.set(quirk=quirk)
     asked = _asked(server)
     assert isinstance(asked.error, EndpointError)
@@ -253,7 +260,7 @@ def test_refusal_for_good_stops_the_run_and_is_no_call(server: StubServer, quirk
 
 
 @pytest.mark.parametrize("quirk", ["never_fits", "context_size"])
-def test_request_that_never_fits_fails_its_row_at_once(server: StubServer, quirk: str) -> None:
+def test_request_that_never_fits_fails_its_row_at_once(server: Endpoint, quirk: str) -> None:
     server.set(quirk=quirk)
     asked = _asked(server)
     assert type(asked.error) is ContextError
@@ -261,7 +268,7 @@ def test_request_that_never_fits_fails_its_row_at_once(server: StubServer, quirk
 
 
 @pytest.mark.parametrize("quirk", ["inside_429", "capacity"])
-def test_limit_that_passes_is_waited_for_and_costs_nothing(server: StubServer, quirk: str) -> None:
+def test_limit_that_passes_is_waited_for_and_costs_nothing(server: Endpoint, quirk: str) -> None:
     server.set(script=[f"quirk:{quirk}"] * 2)
     asked = _asked(server)
     assert [(call.status, call.attempts) for call in asked.calls] == [("ok", 3)]
@@ -270,7 +277,7 @@ def test_limit_that_passes_is_waited_for_and_costs_nothing(server: StubServer, q
 
 
 def test_work_that_is_taken_up_again_neither_loses_nor_repeats_lost_attempts(
-    server: StubServer,
+    server: Endpoint,
 ) -> None:
     server.set(script=["quirk:ends_error"])
     first = _asked(server)
@@ -280,7 +287,7 @@ def test_work_that_is_taken_up_again_neither_loses_nor_repeats_lost_attempts(
     assert server.counts()["requests"] == 2
 
 
-def test_work_that_failed_goes_on_with_another_seed(server: StubServer) -> None:
+def test_work_that_failed_goes_on_with_another_seed(server: Endpoint) -> None:
     server.set(quirk="choices_null")
     first = _asked(server)
     server.set(quirk="")
@@ -290,7 +297,7 @@ def test_work_that_failed_goes_on_with_another_seed(server: StubServer) -> None:
     assert call.seed not in {failed.seed for failed in first.calls}
 
 
-def test_run_that_stops_between_attempts_has_those_that_were_paid_for(server: StubServer) -> None:
+def test_run_that_stops_between_attempts_has_those_that_were_paid_for(server: Endpoint) -> None:
     server.set(script=["quirk:ends_error", "quirk:inside_402"])
     asked = _asked(server)
     assert isinstance(asked.error, EndpointError)

@@ -31,8 +31,8 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"prompts", "text", "metrics", "benchmarks", "unforeseen"}),),
     (
         frozenset({"schemas", "call_log", "llm", "config", "model_config", "plan_config", "errors"})
-        | {"credentials", "request_values"}
-        | {"engine_fit", "engine_size"},
+        | {"credentials", "request_values", "strict"}
+        | {"engine_fit", "engine_size", "model_shape"},
     ),
 )
 """top to bottom; the groups of one layer never import one another"""

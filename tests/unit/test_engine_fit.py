@@ -7,7 +7,8 @@ import pytest
 from chimera_ray.engine_fit import ALLOWANCE_GIB, GIB, fit, problems_of, shape_of
 from chimera_ray.engine_size import kv_bytes, num_parameters, weight_bytes
 from chimera_ray.errors import ConfigError
-from chimera_ray.model_config import Shape, VllmModel
+from chimera_ray.model_config import VllmModel
+from chimera_ray.model_shape import Shape
 
 CONFIG_235B = {
     "architectures": ["Qwen3MoeForCausalLM"],

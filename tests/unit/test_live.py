@@ -34,6 +34,22 @@ def test_live_without_news_says_nothing(live: Live) -> None:
     live.delete()
 
 
+def test_live_delivered_is_the_sum_of_the_last_words_of_every_actor_by_model(live: Live) -> None:
+    live.tell_delivered("a", {"one/model": 5})
+    live.tell_delivered("a", {"one/model": 7, "other": 1})
+    live.tell_delivered("b-2", {"one/model": 3})
+    assert live.delivered() == {"one/model": 10, "other": 1}
+    assert live.in_flight() == {}
+    assert live.troubles() == []
+
+
+@pytest.mark.parametrize("said", ["", "{", "[]", "7", '{"m": null}', '{"m": "x"}', '{"m": [1]}'])
+def test_live_delivered_leaves_out_what_is_no_count(live: Live, store: Store, said: str) -> None:
+    live.tell_delivered("a", {"m": 2})
+    store.write_text(f"{FOLDER}/.delivered-b", said)
+    assert live.delivered() == {"m": 2}
+
+
 @pytest.mark.parametrize("actor", ["a", "0-1", ""])
 def test_live_in_flight_is_the_last_word_of_every_actor_by_stage(live: Live, actor: str) -> None:
     for count in (7, 3):

@@ -9,9 +9,16 @@ import pytest
 from rich.console import Console
 from runs import config_of
 
+from chimera_ray.backends import build_model
+from chimera_ray.backends.delivered import notes_of
+from chimera_ray.drive import drive
 from chimera_ray.graph import build_graph
 from chimera_ray.ledger.store import Store
-from chimera_ray.progress import Progress
+from chimera_ray.llm import Model
+from chimera_ray.model_config import ModelConfig
+from chimera_ray.progress import EngineRates, Progress
+from chimera_ray.runners.local import LocalCarrier
+from chimera_ray.runners.reins import Reins
 
 TROUBLE = "draft_problem: no answer from http://h/v1 for 12 s ([bold]refused[/b])"
 
@@ -67,3 +74,34 @@ def test_progress_goes_on_when_what_it_shows_cannot_be_read(
     tmp_path: Path, is_terminal: bool
 ) -> None:
     _shown(_Carrier(OSError(5, "Input/output error")), tmp_path, is_terminal, 3)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True], ids=["lines", "table"])
+def test_progress_shows_what_an_endpoint_sends(tmp_path: Path, is_terminal: bool) -> None:
+    shown = _shown(_Carrier(notes_of({"some/[b]model": 1_234})), tmp_path, is_terminal, 2)
+    assert "endpoint of some/[b]model: 1,234 tokens, 0 tokens/s" in shown
+
+
+def test_engine_rates_of_endpoints_go_by_model_whoever_else_is_there() -> None:
+    rates = EngineRates()
+    rates.lines(notes_of({"m": 100}), 0.0)
+    assert rates.lines(notes_of({"m": 600}), 10.0) == ["endpoint of m: 600 tokens, 50 tokens/s"]
+    later = rates.lines(notes_of({"a": 5, "m": 600}), 12.0)
+    assert later[1] == "endpoint of m: 600 tokens, 50 tokens/s"
+    assert rates.lines(notes_of({"m": 0}), 20.0) == []
+    lost = rates.lines(notes_of({"m": 500}), 30.0)  # an actor died, and its successor counts anew
+    assert lost == ["endpoint of m: 500 tokens, 0 tokens/s"]
+
+
+def test_local_carrier_tells_what_endpoints_send(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+
+    def open_model(bound: ModelConfig, reins: Reins, max_connections: int) -> Model:
+        reins.delivered.add(bound.name, 7)
+        return build_model(bound, reins.gate, reins.halt, max_connections)
+
+    carrier = LocalCarrier(config, "run", open_model)
+    assert carrier.engines() == []
+    drive(build_graph(config), Store(str(tmp_path)), carrier, "run", lambda _: None)
+    note = {"model": "simulated-drafter", "state": "remote", "num_generated": 7}
+    assert note in carrier.engines()

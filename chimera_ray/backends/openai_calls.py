@@ -1,0 +1,109 @@
+"""One chat call over HTTP, by either API, streamed or not → its answer.
+
+Judges nothing but how the call is to be made; what the answer says is for `openai_replies`.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chimera_ray.backends import openai_responses
+from chimera_ray.backends.delivered import Delivered
+from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_errors import kind_of
+from chimera_ray.backends.openai_http import FAILURES, UNREACHED, Http
+from chimera_ray.backends.openai_stream_reader import StreamReader
+from chimera_ray.backends.openai_streaming import Streaming, Way, demands_stream, fields_of
+from chimera_ray.errors import EndpointError, TransientProviderError
+from chimera_ray.model_config import OpenAIModel
+from chimera_ray.schemas import digest
+
+CHAT_PATH = "chat/completions"
+
+
+class Calls:
+    """A model's calls; made and used inside one event loop."""
+
+    def __init__(self, config: OpenAIModel, http: Http, delivered: Delivered) -> None:
+        """A configuration and the way to its endpoint → what makes calls there."""
+        self._config, self._http, self._delivered = config, http, delivered
+        self._streaming = Streaming(config)
+        self._is_chat = config.api == "chat"
+        self._path = CHAT_PATH if self._is_chat else openai_responses.PATH
+        self._chunk_of = None if self._is_chat else openai_responses.chat_chunk
+        self._clock = asyncio.get_running_loop().time
+        self._late = f"no whole reply within {config.timeouts.total_s:g} s"
+
+    async def make(self, chat: Mapping[str, Any], key: str) -> Answer:
+        """A chat call's body and its idempotency key → the answer.
+
+        If the server refuses how the call is made, it is made in another way, at most twice.
+
+        Raises:
+            one of FAILURES: there is no answer.
+            TransientProviderError: there is none in time.
+            ProviderError: it is too long to be one.
+            EndpointError: the server answers by streams alone, and none are to be asked for.
+        """
+        first = way = self._streaming.way
+        tried, refusal = {first}, await self._send(chat, key, first)
+        answer = refusal
+        while (other := self._streaming.other(way, answer)) is not None and other not in tried:
+            way = other
+            tried.add(way)
+            answer = await self._send(chat, key, way)
+        if self._config.stream == "never" and demands_stream(answer):
+            where = f"{self._config.name} at {self._config.base_url or 'the provider'}"
+            raise EndpointError(f"{where} answers by streams alone: set stream: auto")
+        return answer if self._streaming.settle(first, way, answer) else refusal
+
+    async def _send(self, chat: Mapping[str, Any], key: str, way: Way) -> Answer:
+        body: Mapping[str, Any] = {**chat, **fields_of(way, self._config.api)}
+        if not self._is_chat:
+            body = openai_responses.request_body(body)
+        content = json.dumps(body).encode()
+        if way == "whole":
+            answer = await self._whole(content, key)
+        else:  # another body is another call
+            answer = await self._streamed(content, digest(key, way))
+        if not self._is_chat and answer.status >= 300:
+            return answer._replace(body=openai_responses.chat_error(answer.body))
+        return answer
+
+    async def _whole(self, content: bytes, key: str) -> Answer:
+        """A call that is silent until its reply is whole; what that teaches is heeded."""
+        total_s, began = self._config.timeouts.total_s, self._clock()
+        try:
+            async with asyncio.timeout(total_s) as limit:
+                answer = await self._http.post(self._path, content, key)
+        except FAILURES as exc:
+            if limit.expired():
+                raise self._too_late() from None
+            if not isinstance(exc, UNREACHED):
+                self._streaming.lost(self._clock() - began)
+            raise
+        self._streaming.heed(answer, self._clock() - began)
+        return answer
+
+    async def _streamed(self, content: bytes, key: str) -> Answer:
+        """A call whose reply comes event by event; what came before it broke off is an answer."""
+        times = self._config.timeouts
+        reader = StreamReader(self._config.name, self._chunk_of, self._delivered, times.idle_s)
+        try:
+            async with (
+                asyncio.timeout(times.total_s) as limit,
+                self._http.open(self._path, content, key) as response,
+            ):
+                if response.status == 200:
+                    return await reader.read(response, self._http)
+                return await self._http.whole(response)
+        except FAILURES as exc:
+            if reader.is_begun:
+                return reader.answer(self._late if limit.expired() else kind_of(exc))
+            if limit.expired():
+                raise self._too_late() from None
+            raise
+
+    def _too_late(self) -> TransientProviderError:
+        return TransientProviderError(f"{self._config.name}: {self._late}")

@@ -1,0 +1,136 @@
+"""`/v1/responses`, for models that have nothing else: a chat call's request and reply in its words.
+
+What comes back is a chat completion again, so that errors, endings, thinking and usage are read in
+one place, whichever of the two was asked.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+PATH = "responses"
+_FORMAT = "response_format"
+_LIMITS = ("max_completion_tokens", "max_tokens")
+_DELTAS = {
+    "response.output_text.delta": "content",
+    "response.refusal.delta": "refusal",
+    "response.reasoning_text.delta": "reasoning_content",
+    "response.reasoning_summary_text.delta": "reasoning_content",
+}
+"""event → the field of a chat message that it goes on with"""
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_FINISH = {"completed": "stop", "max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+def request_body(chat: Mapping[str, Any]) -> dict[str, Any]:
+    """A chat call's body → the body that asks the same here, of which nothing is to be stored.
+
+    There is no seed here. Fields that this API has by another name are renamed, the others are
+    passed on, so that a server that does not know one says so.
+    """
+    renamed = {"messages", "seed", "reasoning_effort", "stream_options", _FORMAT, *_LIMITS}
+    body = {"store": False, **{name: chat[name] for name in chat if name not in renamed}}
+    body["input"] = chat["messages"]
+    for name in _LIMITS:
+        if name in chat:
+            body["max_output_tokens"] = chat[name]
+    if "reasoning_effort" in chat:
+        body["reasoning"] = {**_fields(body, "reasoning"), "effort": chat["reasoning_effort"]}
+    if _FORMAT in chat:
+        said = chat[_FORMAT]
+        form = {"type": said["type"], **said.get("json_schema", {})}
+        body["text"] = {**_fields(body, "text"), "format": form}
+    return body
+
+
+def chat_body(said: object) -> object:
+    """What was answered → the chat completion or the error that it is; as it is, if it is neither.
+
+    Whatever is of another shape is for the reader of chat completions to judge.
+    """
+    if not isinstance(said, dict) or not isinstance(said.get("output"), list):
+        return said
+    status = said.get("status")
+    usage = {"usage": _usage(said["usage"])} if isinstance(said.get("usage"), dict) else {}
+    if status == "failed" or said.get("error"):
+        error = said.get("error") or {"message": "the response failed, without a reason"}
+        return {"id": said.get("id"), "error": error, **usage}
+    details = said.get("incomplete_details")
+    reason = details.get("reason") if status == "incomplete" and isinstance(details, dict) else None
+    end = status if reason is None else reason
+    choice = {
+        "index": 0,
+        "message": _message(said),
+        "finish_reason": _FINISH.get(end, end) if isinstance(end, str) else None,
+    }
+    has_reply = status != "completed" or any(map(_is_said, said["output"]))
+    choices = [choice] if has_reply else []
+    return {"id": said.get("id"), "object": "chat.completion", "choices": choices, **usage}
+
+
+def chat_error(body: bytes) -> bytes:
+    """The body of a refusal → the same, with a field of the request named as a chat call has it."""
+    return body.replace(b"reasoning.effort", b"reasoning_effort")
+
+
+def chat_chunk(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An event of a streamed response → the chunk of a chat completion that it stands for."""
+    kind, delta = said.get("type"), said.get("delta")
+    if not isinstance(kind, str):
+        return said
+    if kind in _DELTAS:
+        return {"choices": [{"index": 0, "delta": {_DELTAS[kind]: delta}}]}
+    if kind in _ENDS:
+        whole = chat_body(said.get("response"))
+        return whole if isinstance(whole, dict) else {}
+    if kind == "error":
+        return {"error": said.get("error") or said}
+    return {"choices": []}
+
+
+def _fields(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = body.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _is_said(item: object) -> bool:
+    return isinstance(item, dict) and item.get("type") in ("message", "reasoning")
+
+
+def _message(said: Mapping[str, Any]) -> dict[str, Any]:
+    """A response's output items → the message of an assistant."""
+    texts, refusals, thoughts, summaries = [], [], [], []
+    for item in said["output"]:
+        kind = item.get("type") if isinstance(item, dict) else None
+        if kind == "message":
+            texts += _texts(item.get("content"), "output_text", "text")
+            refusals += _texts(item.get("content"), "refusal", "refusal")
+        elif kind == "reasoning":
+            thoughts += _texts(item.get("content"), "reasoning_text", "text")
+            summaries += _texts(item.get("summary"), "summary_text", "text")
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
+    if refusals:
+        message["refusal"] = "".join(refusals)
+    if thoughts or summaries:
+        message["reasoning_content"] = "".join(thoughts) or "\n\n".join(summaries)
+    return message
+
+
+def _texts(parts: object, kind: str, field: str) -> list[str]:
+    """Content parts → the texts of those of one kind."""
+    found = [
+        part.get(field)
+        for part in (parts if isinstance(parts, list) else ())
+        if isinstance(part, dict) and part.get("type") == kind
+    ]
+    return [text for text in found if isinstance(text, str)]
+
+
+def _usage(said: Mapping[str, Any]) -> dict[str, Any]:
+    """A response's usage → a chat completion's."""
+    names = {
+        "input_tokens": "prompt_tokens",
+        "input_tokens_details": "prompt_tokens_details",
+        "output_tokens": "completion_tokens",
+        "output_tokens_details": "completion_tokens_details",
+    }
+    return {names.get(name, name): value for name, value in said.items()}
