@@ -7,30 +7,22 @@ parts. Only for stores whose files can be appended to and locked.
 """
 
 import errno
-import fcntl
-import logging
 import os
-import tempfile
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from chimera_ray.errors import LedgerError
-from chimera_ray.ledger.frames import OPENING, Frame, Scanned, scan
+from chimera_ray.ledger.frames import OPENING, scan
 from chimera_ray.ledger.parts import is_part, write_table
-from chimera_ray.ledger.store import Store, sync_folder
+from chimera_ray.ledger.store import LockError, Store, lock_file, open_temporary, sync_folder
+from chimera_ray.ledger.totals import Totals, sum_totals
 
-log = logging.getLogger(__name__)
 _PREFIX, _SUFFIX, _LEFT = "journal-", ".log", "-left"
-
-
-class LockError(Exception):
-    """Files cannot be locked here, so nobody could tell the journal of a writer that lives."""
 
 
 def is_journal(name: str) -> bool:
@@ -69,18 +61,17 @@ class Journal:
         self._path = store.path(folder, self.name)
         where = os.path.dirname(self._path)
         os.makedirs(where, exist_ok=True)
-        self._file, temporary = tempfile.mkstemp(prefix=f".{self.name}-", suffix=".tmp", dir=where)
+        self._file, temporary = open_temporary(where, self.name)
         try:
-            _lock(self._file)
             _write(self._file, OPENING)
             os.fchmod(self._file, 0o644)
             os.rename(temporary, self._path)
             sync_folder(where)
         except BaseException:
-            os.close(self._file)
             for path in (temporary, self._path):
                 with suppress(OSError):
                     os.unlink(path)
+            os.close(self._file)
             raise
         self.made_at = time.monotonic()
         self.end = len(OPENING)
@@ -119,47 +110,48 @@ class Journal:
         os.close(self._file)
 
 
-def recover(store: Store, folder: str) -> list[str]:
-    """A stage's folder → the journals there that writers left which are dead, now parts.
+def recover(store: Store, folder: str) -> int:
+    """A stage's folder → how many journals of dead writers were there; they are parts now.
 
     Raises:
-        LedgerError: a part could not be written; its journal stays.
+        LedgerError: one of them cannot be read, or its part not be written; the journal stays.
     """
-    return [name for name in store.names(folder) if is_journal(name) and _recover(store, folder, name)]
+    return sum(_recover(store, folder, name) for name in store.names(folder) if is_journal(name))
 
 
 def _recover(store: Store, folder: str, name: str) -> bool:
     path = f"{folder}/{name}"
+    if not store.is_readable(path):
+        if store.exists(path):
+            store.set_aside(path, "named like a journal, and no file that can be read")
+        return False
     if not store.is_local:  # nobody writes a journal there: it was copied
         return make_part(store, folder, name)
-    if not store.is_regular(path):
-        store.set_aside(path, "a journal's name, and no file")
-        return False
     try:
         file = os.open(store.path(path), os.O_RDWR)
     except FileNotFoundError:  # its writer has made the part meanwhile
         return False
     except OSError as exc:
-        raise LedgerError(f"cannot read {store.path(path)}: {exc.strerror}") from exc
+        raise LedgerError(f"cannot open {store.path(path)}: {exc.strerror}") from exc
     try:
-        _lock(file)
-        if not store.is_same(path, file):
+        lock_file(file)
+        if not os.fstat(file).st_nlink:
             return False
         left = name if _LEFT in name else name.removesuffix(_SUFFIX) + _LEFT + _SUFFIX
         # Renamed before it is read: a writer that lives all the same sees that, and begins anew.
         store.move(path, f"{folder}/{left}")
         return make_part(store, folder, left)
-    except (BlockingIOError, LockError):
+    except (BlockingIOError, LockError):  # its writer lives, or nobody can say whether it does
         return False
     finally:
         os.close(file)
 
 
 def make_part(store: Store, folder: str, name: str) -> bool:
-    """A journal that nobody appends to any more → the part of its records; the journal goes.
+    """A journal that is not written any more → whether it was there; its records are a part now.
 
-    What is no frame in it was never durable if it stands at the end, cut off; else the journal is
-    set aside when its records are in the part.
+    Bytes that are no record were never durable if they stand at the end and begin a frame: a kill
+    left them. Of other such bytes the journal is kept, set aside.
 
     Raises:
         LedgerError: the part could not be written; the journal stays.
@@ -169,13 +161,40 @@ def make_part(store: Store, folder: str, name: str) -> bool:
         content = store.read_bytes(path)
     except FileNotFoundError:
         return False
+    except OSError as exc:
+        raise LedgerError(f"cannot read {store.path(path)}: {exc}") from exc
     found = scan(content)
     if found.frames and not store.exists(f"{folder}/{part_of(name)}"):
-        rows = pa.Table.from_batches([frame.rows for frame in found.frames])
-        kept = without_superseded(rows)
-        write_table(store, f"{folder}/{part_of(name)}", kept, totals_of_frames(found.frames, kept))
-    if found.num_damaged or not found.is_torn:
-        store.set_aside(path, f"damaged: {_lost(found, content.size)} bytes of it are no records")
+        rows, dropped = _without_superseded(pa.Table.from_batches(f.rows for f in found.frames))
+        totals = sum_totals([sum_totals(f.totals for f in found.frames), dropped], sign=-1)
+        write_table(store, f"{folder}/{part_of(name)}", rows, totals)
+    num_lost = found.num_damaged + (0 if found.is_torn else content.size - found.end)
+    if num_lost:
+        store.set_aside(path, f"{num_lost} bytes of it are damaged, the others are in a part")
     else:
         store.delete(path)
     return True
+
+
+def _without_superseded(rows: pa.Table) -> tuple[pa.Table, Totals]:
+    """A journal's records → those that count, and what the others add to the totals.
+
+    An open record is superseded by a later one of the same work, which holds its calls too.
+    """
+    is_open = pc.equal(rows["outcome"], "open").to_numpy()
+    if not is_open.any():
+        return rows, sum_totals([])
+    works = rows["work_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    last = np.zeros(len(rows), bool)
+    last[len(rows) - 1 - np.unique(works[::-1], return_index=True)[1]] = True
+    is_kept = ~is_open | last
+    dropped = rows["run_id"].filter(pa.array(~is_kept))
+    runs = {run["values"]: run["counts"] for run in pc.value_counts(dropped).to_pylist()}
+    totals = {"outcomes": {"open": len(dropped)}, "outputs": 0, "roles": {}, "runs": runs}
+    return rows.filter(pa.array(is_kept)), totals
+
+
+def _write(file: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(file, left) :]

@@ -181,8 +181,11 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Deletes a file; nothing if another process has deleted it before."""
-        with suppress(FileNotFoundError):
-            self.fs.delete_file(self.path(path))
+        try:
+            with suppress(FileNotFoundError):
+                self.fs.delete_file(self.path(path))
+        except OSError as exc:
+            raise LedgerError(f"cannot delete {self.path(path)}: {exc}") from exc
 
 
 def _fill_then_put(fs: pafs.FileSystem, target: str, fill: Callable[[Any], object]) -> None:
