@@ -106,7 +106,7 @@ def prepare(url: str, folder: str, case: Case) -> None:
     asked: list[Request] = []
 
     class Recorder:
-        name = "recorder"
+        name, trouble = "recorder", ""
 
         async def complete(self, request: Request) -> Reply:
             asked.append(request)

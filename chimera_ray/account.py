@@ -15,6 +15,7 @@ from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, OPEN, REJECTED, SET_ASIDE
 from chimera_ray.ledger.parts import COUNTED, is_part, read_paid
 from chimera_ray.ledger.store import Store
+from chimera_ray.provenance import models_by_role
 from chimera_ray.stages.validate_problem import DECLINED
 
 
@@ -61,6 +62,8 @@ class Account(BaseModel):
     stages: list[StageAccount]
     roles: dict[str, RoleAccount]
     """every call that these rows rest on, whichever run paid for it, each once"""
+    models: dict[str, list[str]] = {}
+    """role → who was asked in those calls; not what a configuration says"""
     declined_checks: dict[str, dict[str, int]]
     """verifier → check → problems that were declined and failed it"""
     set_aside: list[str]
@@ -82,6 +85,7 @@ def account_for(standings: Sequence[Standing], store: Store) -> Account:
     return Account(
         stages=[_stage_account(standing) for standing in standings],
         roles={role: RoleAccount(**counts) for role, counts in roles.items()},
+        models=models_by_role(standings),
         declined_checks=_declined_checks(standings),
         set_aside=[
             f"{standing.folder}/{SET_ASIDE}/{name}"

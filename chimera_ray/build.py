@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from chimera_ray.account import Account, RoleAccount, account_for, paid_by
 from chimera_ray.audit import Audit, audit_of, shared_models
 from chimera_ray.backends import check_model
+from chimera_ray.card import Published
 from chimera_ray.config import Config
 from chimera_ray.contamination import Contamination, contamination_of
 from chimera_ray.drive import Watch, drive
@@ -23,7 +24,8 @@ from chimera_ray.graph import Graph
 from chimera_ray.ledger.compact import compact
 from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.store import Store
-from chimera_ray.publish import Published, publish
+from chimera_ray.ledger.unfinished import sweep_unfinished
+from chimera_ray.publish import publish, why_unpublished
 from chimera_ray.runners import Carrier
 
 PACKAGES = ("chimera-ray", "ray", "pyarrow", "pydantic", "hydra-core", "reasoning-gym")
@@ -48,6 +50,8 @@ class Manifest(BaseModel):
     contamination: Contamination | None
     audit: Audit | None
     published: Published | None
+    unpublished: str | None = None
+    """why there is no data set; None: there is one"""
     commit: str | None
     """of the checkout"""
     versions: dict[str, str]
@@ -80,6 +84,8 @@ def build(
     with store.lock(f"runs/{graph.run_name}/.lock") as is_ours:
         if not is_ours:
             raise ConfigError(f"{graph.run_name} is being run already in {config.output_dir}")
+        for kind in ("runs", "datasets"):
+            sweep_unfinished(store, f"{kind}/{graph.run_name}")
         return _build(config, graph, store, carrier, run_id, watch)
 
 
@@ -112,7 +118,7 @@ def _build(
         started_at=_iso(began),
         finished_at=_iso(finished),
         elapsed_s=round(finished - began, 3),
-        models=models_of(config),
+        models=models_of(config, account),
         account=account,
         paid_by_this_execution=paid,
         benchmarks=benchmarks_of(graph),
@@ -120,6 +126,7 @@ def _build(
         contamination=contamination,
         audit=audit,
         published=published,
+        unpublished=why_unpublished(graph),
         commit=_commit(),
         versions=_versions(),
     )
@@ -131,16 +138,18 @@ def preview(
     config: Config, graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch
 ) -> list[Standing]:
     """A configuration → the standings of a few rows at each stage, worked off in the ledger."""
-    if not store.exists(f"runs/{graph.run_name}/config.yaml"):
-        _open_run(config, graph, store)
+    with store.lock(f"runs/{graph.run_name}/.lock") as is_ours:
+        if is_ours and not store.exists(f"runs/{graph.run_name}/config.yaml"):
+            _open_run(config, graph, store)
     max_rows = config.runtime.preview_rows
     drive(graph, store, carrier, run_id, watch, max_rows)
     return list(walk(graph, store, run_id, max_rows))
 
 
-def models_of(config: Config) -> dict[str, str]:
-    """A configuration → the model that plays each role."""
-    return {role: config.models.of(role).name for role in type(config.models).model_fields}
+def models_of(config: Config, account: Account) -> dict[str, str]:
+    """The model of each role: those that answered, by the ledger; else the configured one."""
+    configured = {role: config.models.of(role).name for role in type(config.models).model_fields}
+    return configured | {role: ", ".join(names) for role, names in account.models.items()}
 
 
 def _open_run(config: Config, graph: Graph, store: Store) -> str:

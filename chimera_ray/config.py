@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from chimera_ray.credentials import HINT, is_secret, redacted, require_none
 from chimera_ray.errors import ConfigError
 from chimera_ray.model_config import Limits, ModelConfig, OpenAIModel, Strict
 from chimera_ray.plan_config import PlanConfig
@@ -141,8 +142,9 @@ def read_config(composed: Mapping[str, Any]) -> Config:
     """A composed mapping → the judged configuration.
 
     Raises:
-        ConfigError: one line for each key that is wrong, naming it.
+        ConfigError: a secret is in it, or one line for each key that is wrong, naming it.
     """
+    require_none(composed)
     try:
         return Config.model_validate(composed)
     except ValidationError as exc:
@@ -155,10 +157,31 @@ def explain(exc: ValidationError, prefix: str) -> str:
     for error in exc.errors(include_url=False, include_context=False, include_input=True):
         loc = error["loc"]
         tags = {"simulated", "openai", "vllm"} if loc[:1] == ("models",) else set()
-        where = ".".join(str(part) for part in loc if part not in tags)
-        value = (
-            "" if error["type"] in {"extra_forbidden", "missing"} else f" ({error['input']!r:.60})"
-        )
-        known = {"extra_forbidden": "no such key", "missing": "missing"}
-        problems.append(f"{prefix}{where}: {known.get(error['type'], error['msg'])}{value}")
-    return "; ".join(problems)
+        where = prefix + ".".join(str(part) for part in loc if part not in tags)
+        known = _KINDS.get(error["type"])
+        field = _FIELDS.get(where) or _FIELDS.get(where.rsplit(".", 1)[-1])
+        said = field or error["msg"].removeprefix("Value error, ")
+        said += _shown(where, error["input"])
+        problems.append(f"{where}: {known or said}")
+    return redacted("; ".join(problems))
+
+
+_KINDS = {"extra_forbidden": "no such key", "missing": "missing"}
+_FIELDS = {
+    "base_url": "must be http:// or https:// with a host, and no user, password, ? or #",
+    "recipe.name": "must be of a-z, 0-9 and _, at most 60 of them, not beginning with _",
+    "recipe.subjects": "must be a list of subjects, at least one",
+    "recipe.stages": "must be a list of stages, at least one",
+    "api_key_env": f"must be a variable's name of A-Z, 0-9 and _; {HINT}",
+}
+"""what a pattern means"""
+_CLOSED = frozenset({"base_url", "api_key_env", "headers", "query", "extra_body", "env"})
+"""fields whose wrong value may be a secret of any form"""
+
+
+def _shown(where: str, value: object) -> str:
+    """A key and its wrong value → the value in brackets, if it is short and surely no secret."""
+    if isinstance(value, str):
+        is_open = _CLOSED.isdisjoint(where.split(".")) and not is_secret(where, value)
+        return f" ({value!r:.60})" if is_open else ""
+    return f" ({value!r})" if value is None or isinstance(value, bool | int | float) else ""

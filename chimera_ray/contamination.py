@@ -115,7 +115,7 @@ def _index(params: DecontaminateProblemParams, n: int) -> NgramIndex:
 def _published(standings: Sequence[Standing], judging: Standing) -> frozenset[int]:
     """Places at the judging stage of the problems that examples were published of."""
     last = standings[-1]
-    if last.node.gives is not Example:
+    if not issubclass(last.node.gives, Example):
         return frozenset()
     _, places = behind(standings, last.outputs(), lambda node: node is judging.node)
     return frozenset(np.unique(places).tolist())

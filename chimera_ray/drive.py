@@ -120,21 +120,27 @@ def _fold(standing: Standing, store: Store, run_id: str) -> None:
     for place, payload in inputs.rows(np.arange(len(payloads))):
         payloads[place] = payload
     rows = [node.takes.model_validate_json(payload) for payload in payloads]
-    results = node.stage.run(rows, node.params)
+    results = node.stage.run([node.narrowed(row) for row in rows], node.params)
     if len(results) != len(rows):
         raise StageBugError(f"{node.name} gave {len(results)} results for {len(rows)} rows")
     records = [
-        _fold_record(standing, input_id, result, run_id)
-        for input_id, result in zip(inputs.ids, results, strict=True)
+        _fold_record(standing, input_id, _widened(node, row, result), run_id)
+        for input_id, row, result in zip(inputs.ids, rows, results, strict=True)
     ]
     write_part(store, standing.folder, part_name("fold", 0), records)
 
 
+def _widened(node: Node, row: Row, result: Row | Reject) -> Row | Reject:
+    if isinstance(result, Reject):
+        return result
+    kind, gives = type(result), node.stage.gives
+    if kind is not gives:
+        raise StageBugError(f"{node.name} gave {kind.__name__}, not {gives.__name__}")
+    return node.widened(result, row)
+
+
 def _fold_record(standing: Standing, input_id: str, result: Row | Reject, run_id: str) -> Record:
     is_reject = isinstance(result, Reject)
-    if not is_reject and not isinstance(result, standing.node.gives):
-        kind = type(result).__name__
-        raise StageBugError(f"{standing.node.name} gave {kind}, not {standing.node.gives}")
     outcome: Outcome = "rejected" if is_reject else "accepted"
     return Record(
         work_id=work_id(standing.fingerprint, input_id),

@@ -5,6 +5,7 @@
     │   └── GraphError       the recipe's stages, roles or parameters do not fit together
     ├── LedgerError          the ledger cannot be read or written: the run stops (exit 1)
     ├── CarrierError         rows were lost on the road: the driver looks again
+    ├── RunnerError          what carries rows did not start, or has ended: the run stops (exit 1)
     ├── StopError            nothing new is to start; what is done stays done
     │   ├── BudgetError          the cap is reached (exit 3)
     │   ├── EndpointError        an endpoint refuses whatever is asked: key, quota, model (exit 1)
@@ -43,6 +44,10 @@ class LedgerError(ChimeraError):
 
 class CarrierError(ChimeraError):
     """Rows were lost on the road, or could not set out; what is done is in the ledger."""
+
+
+class RunnerError(ChimeraError):
+    """What carries rows did not start, or has ended under the run: exit code 1."""
 
 
 class StopError(ChimeraError):

@@ -4,15 +4,15 @@ Whatever cannot work dies here, before anything is paid for: an unknown stage, r
 an order in which the rows do not fit.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from chimera_ray import schemas
 from chimera_ray.config import ROLES, Config, Recipe, explain
 from chimera_ray.errors import GraphError
+from chimera_ray.model_config import Strict
 from chimera_ray.prompts import sources
 from chimera_ray.schemas import Row, Subject, digest
 from chimera_ray.stage import AnyFold, AnyStage, Params, Stage
@@ -46,6 +46,24 @@ class Node:
         gives: type[Row] = self.stage.gives
         return self.takes if gives is self.stage.takes else gives
 
+    def narrowed(self, row: Row) -> Row:
+        """A row that arrives → what of it the stage takes, and nothing that it does not know."""
+        takes: type[Row] = self.stage.takes
+        if type(row) is takes:
+            return row
+        return takes.model_construct(**{name: getattr(row, name) for name in takes.model_fields})
+
+    def widened(self, row: Row, arrived: Row) -> Row:
+        """A row that the stage gave → with what else the row said that arrived for it.
+
+        Of a stage that gives another type than it takes: as it is.
+        """
+        if type(row) is self.gives:
+            return row
+        if all(getattr(arrived, name) == value for name, value in row):
+            return arrived
+        return self.gives.model_validate({**dict(arrived), **dict(row)})
+
     @property
     def folder(self) -> str:
         """Where the ledger keeps the stage's work."""
@@ -78,10 +96,10 @@ class Graph:
     def to_json(self) -> str:
         """The graph's names and fingerprints, from which `read_graph` makes it again."""
         nodes = [
-            {"stage": node.name, "takes": node.takes.__name__, "fingerprint": node.fingerprint}
+            _SavedNode(stage=node.name, takes=node.takes.__name__, fingerprint=node.fingerprint)
             for node in self.nodes
         ]
-        return json.dumps({"fingerprint": self.fingerprint, "stages": nodes}, indent=2)
+        return _Saved(fingerprint=self.fingerprint, stages=tuple(nodes)).model_dump_json(indent=2)
 
     def segments(self) -> tuple[tuple[Node, ...], ...]:
         """The nodes, cut so that a fold stands alone and stages stream into one another."""
@@ -92,6 +110,22 @@ class Graph:
             else:
                 cut.append([node])
         return tuple(tuple(segment) for segment in cut)
+
+
+_Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+
+
+class _SavedNode(Strict):
+    stage: str
+    takes: str
+    fingerprint: _Fingerprint
+
+
+class _Saved(Strict):
+    """A graph as its run's folder keeps it."""
+
+    fingerprint: _Fingerprint
+    stages: Annotated[tuple[_SavedNode, ...], Field(min_length=1)]
 
 
 def build_graph(config: Config) -> Graph:
@@ -124,11 +158,17 @@ def build_graph(config: Config) -> Graph:
 
 
 def read_graph(config: Config, text: str) -> Graph:
-    """What `Graph.to_json` said → that graph, whatever prompts and stages have become since.
+    """What `Graph.to_json` gave → that graph, whatever prompts and stages have become since.
 
     A parameter that its stage no longer knows is left out: nothing of the run is done anew by it.
+
+    Raises:
+        GraphError: the text is no graph, or names a stage or a row type that no longer exists.
     """
-    said = json.loads(text)
+    try:
+        saved = _Saved.model_validate_json(text)
+    except ValidationError as exc:
+        raise GraphError(explain(exc, "")) from None
     known = {
         name: {
             key: value for key, value in params.items() if key in STAGES[name].params.model_fields
@@ -139,27 +179,30 @@ def read_graph(config: Config, text: str) -> Graph:
     recipe = config.recipe.model_copy(update={"params": known})
     config = config.model_copy(update={"recipe": recipe})
     nodes = tuple(
-        rebuild_node(config, node["stage"], node["takes"], node["fingerprint"])
-        for node in said["stages"]
+        rebuild_node(config, node.stage, node.takes, node.fingerprint) for node in saved.stages
     )
     subjects = tuple(_subjects(config.recipe))
-    return Graph(config.recipe.name, subjects, nodes, said["fingerprint"])
+    return Graph(config.recipe.name, subjects, nodes, saved.fingerprint)
 
 
 def rebuild_node(config: Config, name: str, takes: str, fingerprint: str) -> Node:
-    """A node's names → the node, in another process than the one that judged it."""
-    stage = STAGES[name]
-    params = stage.params.model_validate(config.recipe.params.get(name, {}))
-    return Node(stage, params, getattr(schemas, takes), fingerprint)
+    """A node's names → the node, in another process than the one that judged it.
+
+    Raises:
+        GraphError: there is no such stage or row type.
+    """
+    if name not in STAGES:
+        raise GraphError(f"no such stage: {name}; there are {', '.join(STAGES)}")
+    kinds = [kind for stage in STAGES.values() for kind in (stage.takes, stage.gives)]
+    types = {kind.__name__: kind for kind in kinds}
+    if takes not in types:
+        raise GraphError(f"{name}: no such row type: {takes}; there are {', '.join(types)}")
+    return Node(STAGES[name], _params(config, name), types[takes], fingerprint)
 
 
 def _node(config: Config, name: str, arrives: type[Row]) -> Node:
     stage = STAGES[name]
-    if not issubclass(arrives, stage.takes):
-        raise GraphError(
-            f"recipe.stages: {name} takes {stage.takes.__name__} rows, "
-            f"but {arrives.__name__} rows arrive there"
-        )
+    _require_fit(stage, arrives)
     params = _params(config, name)
     roles = stage.roles if isinstance(stage, Stage) else ()
     unknown = [role for role in roles if role not in ROLES]
@@ -172,6 +215,24 @@ def _node(config: Config, name: str, arrives: type[Row]) -> Node:
     said += [text for pair in sources(name).items() for text in pair]
     said += [text for role in roles for text in (role, config.models.of(role).identity())]
     return Node(stage, params, arrives, digest("stage", *said))
+
+
+def _require_fit(stage: AnyStage | AnyFold, arrives: type[Row]) -> None:
+    """Raises, unless rows of a type can go through a stage, and nothing of them is lost unsaid."""
+    takes, gives = stage.takes, stage.gives
+    if not issubclass(arrives, takes):
+        raise GraphError(
+            f"recipe.stages: {stage.name} takes {takes.__name__} rows, "
+            f"but {arrives.__name__} rows arrive there"
+        )
+    adds = gives is not takes and issubclass(gives, takes)
+    if adds and not issubclass(gives, arrives):
+        lost = ", ".join(sorted(set(arrives.model_fields) - set(gives.model_fields)))
+        raise GraphError(
+            f"recipe.stages: {stage.name} makes {gives.__name__} rows of {takes.__name__} rows, "
+            f"but {arrives.__name__} rows arrive there, and {lost or 'their type'} would be lost: "
+            f"put it before the stage that gives {arrives.__name__} rows"
+        )
 
 
 def _params(config: Config, name: str) -> Params:

@@ -110,6 +110,11 @@ class Model(Protocol):
 
     name: str
 
+    @property
+    def trouble(self) -> str:
+        """What has kept it from answering for a while, in words; empty: nothing."""
+        ...
+
     async def complete(self, request: Request) -> Reply:
         """Request → reply, or a `ProviderError` after every attempt worth making."""
         ...

@@ -171,6 +171,9 @@ class Batch(Strict):
     """of the list prices"""
 
 
+Structured = Literal["json_schema", "json_object", "none"]
+
+
 class OpenAIModel(_Model):
     """A model behind an OpenAI-compatible endpoint."""
 
@@ -180,7 +183,7 @@ class OpenAIModel(_Model):
     api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = "OPENAI_API_KEY"
     """name of the environment variable that holds the key, which is read where the call is made;
     None: the endpoint takes no key"""
-    structured_output: Literal["json_schema", "json_object", "none"] = "json_schema"
+    structured_output: Structured = "json_schema"
     """how a stage's fields are asked for; the prompt asks for JSON in any case"""
     token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"  # noqa: S105 - a field's name
     """the request's name for `sampling.max_tokens`; older servers know the second only"""

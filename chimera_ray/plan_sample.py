@@ -79,17 +79,27 @@ def _computed(node: Node, inputs: Inputs) -> Inputs:
     """A fold, or a stage that asks nobody, and its rows → what it gives; nothing is written."""
     payloads = dict(inputs.rows(np.arange(len(inputs.ids))))
     rows = [node.takes.model_validate_json(payloads[place]) for place in range(len(payloads))]
+    taken = [node.narrowed(row) for row in rows]
     if isinstance(node.stage, Fold):
-        given: Sequence[Row | Reject] = node.stage.run(rows, node.params)
+        results: Sequence[Row | Reject] = node.stage.run(taken, node.params)
+        pairs = list(zip(rows, results, strict=True))
     else:
-        given = asyncio.run(_streamed(node.stage, rows, node.params))
-    kept = [(type(row).__name__, row.model_dump_json()) for row in given if isinstance(row, Row)]
+        pairs = asyncio.run(_streamed(node.stage, rows, taken, node.params))
+    given = [node.widened(row, arrived) for arrived, row in pairs if isinstance(row, Row)]
+    kept = [(type(row).__name__, row.model_dump_json()) for row in given]
     said = {row_id(kind, payload): payload for kind, payload in kept}
     return Inputs(Ids(said), list(said.values()))
 
 
-async def _streamed(stage: AnyStage, rows: Sequence[Row], params: Params) -> list[Row | Reject]:
-    return [given for row in rows async for given in stage.run(row, {}, params)]
+async def _streamed(
+    stage: AnyStage, rows: Sequence[Row], taken: Sequence[Row], params: Params
+) -> list[tuple[Row, Row | Reject]]:
+    """Rows, and what the stage takes of each → each with what the stage gave for it."""
+    return [
+        (row, given)
+        for row, what in zip(rows, taken, strict=True)
+        async for given in stage.run(what, {}, params)
+    ]
 
 
 def _sample_computed(node: Node, num_inputs: int, num_outputs: int) -> StageSample:

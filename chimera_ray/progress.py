@@ -3,14 +3,13 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Graph
@@ -18,6 +17,7 @@ from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
 from chimera_ray.ledger.parts import is_part, read_totals
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners import Carrier
+from chimera_ray.terminal import Grid, is_live, said, say
 
 log = logging.getLogger(__name__)
 TICK_S = 1.0
@@ -79,7 +79,9 @@ class Progress:
         """
         self._graph, self._store, self._run_id = graph, store, run_id
         self._in_flight, self._line_s, self._console = carrier.in_flight, line_s, console
+        self._is_live = is_live(console)
         self._engines, self._rates = carrier.engines, EngineRates()
+        self._notices = carrier.notices
         self._stages: dict[str, StageProgress] = {}
         self._told: set[str] = set()
         self._lock = threading.Lock()
@@ -101,10 +103,10 @@ class Progress:
 
     def watch(self, standings: Sequence[Standing]) -> None:
         """Takes in where the stages of a segment stand, as the ledger says."""
-        if not self._console.is_terminal:
+        if not self._is_live:
             self._say_done(standings)
         with self._lock:
-            self._tail()  # what came since the last tick is counted before it becomes the baseline
+            self._try(self._tail)  # what came since is counted before it becomes the baseline
             for standing in standings:
                 before = self._stages.get(standing.node.name)
                 codes = {"accepted": ACCEPTED, "rejected": REJECTED, "failed": FAILED}
@@ -128,11 +130,10 @@ class Progress:
                 return  # what follows is still waiting for this stage
             if name not in self._told:
                 self._told.add(name)
-                self._console.print(
+                say(
+                    self._console,
                     f"{name}: done: {standing.count(ACCEPTED):,} accepted, "
                     f"{standing.count(REJECTED):,} rejected, {standing.count(FAILED):,} failed",
-                    highlight=False,
-                    soft_wrap=True,
                 )
 
     def _tail(self) -> None:
@@ -162,55 +163,62 @@ class Progress:
                     following.inputs += totals["outputs"]
 
     def _show(self) -> None:
-        if not self._console.is_terminal:
+        if not self._is_live:
             while not self._stop.wait(self._line_s):
                 with self._lock:
-                    self._tail()
-                    self._lines()
+                    self._try(self._tail)
+                    self._try(self._lines)
             return
         with Live(console=self._console, refresh_per_second=4, transient=True) as live:
+
+            def update() -> None:
+                live.update(Group(self._table(), *map(said, self._extra_lines())))
+
             while not self._stop.wait(TICK_S / 2):
                 with self._lock:
-                    self._tail()
-                    live.update(Group(self._table(), *self._engine_lines()))
+                    self._try(self._tail)
+                    self._try(update)
 
-    def _engine_lines(self) -> list[str]:
-        """One line for each engine that serves a model inside the run."""
-        return self._rates.lines(self._engines(), time.time())
+    def _try(self, show: Callable[[], None]) -> None:
+        """Shows what can be shown: a store that cannot be read for a moment ends no run."""
+        try:
+            show()
+        except Exception as exc:  # noqa: BLE001 - no row depends on what is shown of it
+            log.info("the display is behind: %s", exc)
+
+    def _extra_lines(self) -> list[str]:
+        """One line for each engine that serves a model, and for whatever holds the run up."""
+        return [*self._rates.lines(self._engines(), time.time()), *self._notices()]
 
     def _lines(self) -> None:
-        for line in self._engine_lines():
-            self._console.print(line, highlight=False, soft_wrap=True, markup=False)
+        for line in self._extra_lines():
+            say(self._console, line)
         flying = self._in_flight()
         for name, stage in self._stages.items():
             if not (flying.get(name) or stage.remaining):
                 continue
             eta = "" if stage.eta_s is None else f", ETA {_clock(stage.eta_s)}"
-            self._console.print(
+            say(
+                self._console,
                 f"{name}: {stage.outcomes['accepted']:,} accepted, "
                 f"{stage.outcomes['rejected']:,} rejected, {stage.outcomes['failed']:,} failed, "
                 f"{flying.get(name, 0):,} in flight, {stage.remaining:,} remaining, "
                 f"{stage.rows_per_s:,.1f} rows/s, {stage.tokens:,} tokens, "
                 f"{stage.cost_usd:.2f} USD{eta}",
-                highlight=False,
-                soft_wrap=True,
             )
 
-    def _table(self) -> Table:
-        table = Table()
-        table.add_column("stage")
-        for name in ("accepted", "rejected", "failed", "in flight", "remaining"):
-            table.add_column(name, justify="right")
-        for name in ("rows/s", "tokens", "USD", "ETA"):
-            table.add_column(name, justify="right")
+    def _table(self) -> Grid:
+        table = Grid(None, "stage")
+        table.add_numbers("accepted", "rejected", "failed", "in flight", "remaining")
+        table.add_numbers("rows/s", "tokens", "USD", "ETA")
         flying = self._in_flight()
         for node in self._graph.nodes:
             stage = self._stages.get(node.name)
             if stage is None:
-                table.add_row(node.name, *[""] * 9, style="dim")
+                table.add(node.name, *[""] * 9, style="dim")
                 continue
             counts = [*stage.outcomes.values(), flying.get(node.name, 0), stage.remaining]
-            table.add_row(
+            table.add(
                 node.name,
                 *(f"{count:,}" for count in counts),
                 f"{stage.rows_per_s:,.1f}" if stage.done_now else "",

@@ -1,44 +1,26 @@
-"""What a person reads: the account of a run as tables, and rows as a preview shows them.
-
-Text from a model is shown as text: never as markup, and without control characters.
-"""
+"""What a person reads: the account of a run as tables, and rows as a preview shows them."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from chimera_ray.account import Account, RoleAccount
 from chimera_ray.audit import Audit
 from chimera_ray.audit_labels import Measure
 from chimera_ray.build import Manifest
+from chimera_ray.card import Published
 from chimera_ray.contamination import Contamination
 from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
 from chimera_ray.schemas import Problem
 from chimera_ray.status import Status
+from chimera_ray.terminal import Grid, plain, said
 
-SHOWN_CHARS = 700
 FORM_LABELS = 20
 """labels of a form of answer from which on it is shown without an error, too"""
-WIDTH = 140
-"""columns, where there is no terminal"""
-
-
-def console() -> Console:
-    """Where a person reads: the terminal as wide as it is, a file or a pipe wide enough."""
-    found = Console()
-    return found if found.is_terminal else Console(width=WIDTH)
-
-
-def plain(text: str, max_chars: int = SHOWN_CHARS) -> Text:
-    """A model's text → the same, safe for a terminal and not longer than wanted."""
-    shown = "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
-    cut = shown if len(shown) <= max_chars else f"{shown[:max_chars]} … ({len(text):,} characters)"
-    return Text(cut)
 
 
 def summary(manifest: Manifest) -> RenderableType:
@@ -54,16 +36,28 @@ def summary(manifest: Manifest) -> RenderableType:
     )
     if manifest.contamination is not None:
         lines.append(contamination_table(manifest.contamination))
-    if published is None:
-        lines.append(Text("The recipe ends before there are examples: no data set was published."))
-    else:
+    if manifest.unpublished is not None:
+        lines.append(said(manifest.unpublished))
+    if published is not None:
+        lines += _published_lines(published)
+    return Group(*lines)
+
+
+def _published_lines(published: Published) -> list[Text]:
+    lines = [
+        said(
+            f"{published.examples:,} examples ({published.correct:,} correct) over "
+            f"{published.topics:,} topics: {published.folder}"
+        )
+    ]
+    if published.left_out:
         lines.append(
-            Text(
-                f"{published.examples:,} examples ({published.correct:,} correct) over "
-                f"{published.topics:,} topics: {published.folder}"
+            said(
+                f"left out of the data set, which has columns of these names already: "
+                f"{', '.join(published.left_out)}"
             )
         )
-    return Group(*lines)
+    return lines
 
 
 def status(found: Status) -> RenderableType:
@@ -78,7 +72,9 @@ def status(found: Status) -> RenderableType:
     lines = _account_lines(
         account, found.models, found.benchmarks, found.audit, found.warnings, None
     )
-    return Group(Text(f"{found.run}: {state}", style="bold"), *lines)
+    if found.unpublished is not None:
+        lines.append(said(found.unpublished))
+    return Group(said(f"{found.run}: {state}", "bold"), *lines)
 
 
 def _account_lines(
@@ -96,20 +92,20 @@ def _account_lines(
         lines.append(audit_table(audit))
         if audit.forms:
             lines.append(forms_table(audit))
-    lines += [plain(warning) for warning in warnings]
-    lines.append(Text(_decontamination(account, benchmarks)))
-    lines += [Text(f"set aside, corrupt: {path}", style="red") for path in account.set_aside]
+    lines += [said(warning) for warning in warnings]
+    lines.append(said(_decontamination(account, benchmarks)))
+    lines += [said(f"set aside, corrupt: {path}", "red") for path in account.set_aside]
     num_estimated = sum(counts.is_usage_estimated for counts in account.roles.values())
     if num_estimated:
         lines.append(
-            Text(
+            said(
                 f"{num_estimated:,} calls did not say what they used: their tokens, and so their "
                 "cost, are estimated from the lengths of their texts."
             )
         )
     failed = sum(stage.failed for stage in account.stages)
     if failed:
-        lines.append(Text(f"{failed:,} rows failed; the same command again tries them alone."))
+        lines.append(said(f"{failed:,} rows failed; the same command again tries them alone."))
     return lines
 
 
@@ -121,18 +117,16 @@ def _decontamination(account: Account, benchmarks: Sequence[str]) -> str:
     return f"Decontamination: compared with {', '.join(benchmarks)}."
 
 
-def stage_table(account: Account) -> Table:
+def stage_table(account: Account) -> Grid:
     """An account → one line for each stage."""
-    table = Table(title="Stages", title_justify="left")
-    table.add_column("stage", no_wrap=True)
-    for name in ("inputs", "accepted", "rejected", "failed", "to do", "outputs"):
-        table.add_column(name, justify="right")
-    table.add_column("reasons")
+    table = Grid("Stages", "stage")
+    table.add_numbers("inputs", "accepted", "rejected", "failed", "to do", "outputs")
+    table.add_texts("reasons")
     for stage in account.stages:
         reasons = {**stage.rejected_reasons, **stage.failed_reasons}
         if stage.repeats:
             reasons["repeated inputs"] = stage.repeats
-        table.add_row(
+        table.add(
             stage.stage,
             *(
                 f"{count:,}"
@@ -145,56 +139,48 @@ def stage_table(account: Account) -> Table:
                     stage.outputs,
                 )
             ),
-            ", ".join(f"{plain(reason)} {count:,}" for reason, count in reasons.items()),
+            ", ".join(f"{reason} {count:,}" for reason, count in reasons.items()),
         )
     return table
 
 
 def role_table(
     account: Account, models: dict[str, str], paid_now: dict[str, RoleAccount] | None
-) -> Table:
+) -> Grid:
     """An account → one line for each role: calls, tokens and cost, in all and of this run."""
-    table = Table(title="Calls behind these rows, each once", title_justify="left")
-    table.add_column("role", no_wrap=True)
-    table.add_column("model", no_wrap=True)
-    for name in ("calls", "input tokens", "output tokens", "cost USD"):
-        table.add_column(name, justify="right")
+    table = Grid("Calls behind these rows, each once", "role", "model")
+    table.add_numbers("calls", "input tokens", "output tokens", "cost USD")
     if paid_now is not None:
-        table.add_column("calls of this run", justify="right")
+        table.add_numbers("calls of this run")
     for role, counts in account.roles.items():
         now = [] if paid_now is None else [f"{paid_now.get(role, RoleAccount()).calls:,}"]
-        table.add_row(role, models.get(role, ""), *_spent(counts), *now)
+        table.add(role, models.get(role, ""), *_spent(counts), *now)
     total = _total(account.roles)
     now = [] if paid_now is None else [f"{_total(paid_now).calls:,}"]
-    table.add_row("all", "", *_spent(total), *now, end_section=True)
+    table.add("all", "", *_spent(total), *now, ends=True)
     return table
 
 
-def checks_table(account: Account) -> Table:
+def checks_table(account: Account) -> Grid:
     """An account → why declined problems fell, by verifier and check."""
-    table = Table(title="Declined problems by failed check", title_justify="left")
-    table.add_column("verifier")
+    table = Grid("Declined problems by failed check", "verifier")
     checks = sorted({check for found in account.declined_checks.values() for check in found})
-    for check in checks:
-        table.add_column(check, justify="right")
+    table.add_numbers(*checks)
     for verifier, found in account.declined_checks.items():
-        table.add_row(verifier, *(f"{found.get(check, 0):,}" for check in checks))
+        table.add(verifier, *(f"{found.get(check, 0):,}" for check in checks))
     return table
 
 
-def audit_table(audit: Audit) -> Table:
+def audit_table(audit: Audit) -> Grid:
     """An audit against the simulated truth → what the pipeline let through."""
-    table = Table(title="Audit against the simulated truth", title_justify="left")
-    table.add_column("measure", no_wrap=True)
-    table.add_column("value", justify="right")
-    table.add_column("of", justify="right")
-    table.add_column("share (95% interval)", justify="right")
+    table = Grid("Audit against the simulated truth", "measure")
+    table.add_numbers("value", "of", "share (95% interval)")
     for measure in audit.measures:
-        table.add_row(measure.name, f"{measure.count:,}", f"{measure.total:,}", _share_of(measure))
+        table.add(measure.name, f"{measure.count:,}", f"{measure.total:,}", _share_of(measure))
     return table
 
 
-def forms_table(audit: Audit) -> Table:
+def forms_table(audit: Audit) -> Grid:
     """An audit against the simulated truth → its labels by form of answer.
 
     Left to the manifest: forms of few labels without an error.
@@ -204,19 +190,16 @@ def forms_table(audit: Audit) -> Table:
         for found in audit.forms
         if found.labels >= FORM_LABELS or found.wrong_by_rule.count or found.wrong_by_grader.count
     ]
-    table = Table(title="Labels by form of answer (95% intervals)", title_justify="left")
-    table.caption = (
+    left = (
         f"{len(audit.forms) - len(shown)} more forms, of fewer than {FORM_LABELS} labels each and "
         "without an error, are in the manifest"
     )
-    table.caption_justify = "left"
-    table.add_column("form", no_wrap=True)
-    table.add_column("labels", justify="right")
-    for name in ("equal pairs decided by rule", "wrong accepts by rule", "errors by grader"):
-        table.add_column(name, justify="right")
+    table = Grid("Labels by form of answer (95% intervals)", "form", caption=left)
+    table.add_numbers("labels", "equal pairs decided by rule", "wrong accepts by rule")
+    table.add_numbers("errors by grader")
     for found in shown:
         measures = (found.by_rule, found.wrong_by_rule, found.wrong_by_grader)
-        table.add_row(
+        table.add(
             found.form,
             f"{found.labels:,}",
             *(f"{m.count:,} of {m.total:,}  {_share_of(m)}" for m in measures),
@@ -231,25 +214,21 @@ def _share_of(measure: Measure) -> str:
     return f"{measure.share:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
 
 
-def contamination_table(found: Contamination) -> Table:
+def contamination_table(found: Contamination) -> Grid:
     """A run's overlap with its benchmarks → the paper's Table 4, and the highest pairs by id."""
-    table = Table(
-        title=f"Highest Jaccard with any of {found.items:,} benchmark items, unweighted",
-        title_justify="left",
-    )
-    table.add_column("n-grams", no_wrap=True)
-    table.add_column("problems", no_wrap=True)
-    for name in ("of so many", "mean"):
-        table.add_column(name, justify="right")
-    table.add_column("highest pairs")
+    title = f"Highest Jaccard with any of {found.items:,} benchmark items, unweighted"
+    table = Grid(title, "n-grams", "problems")
+    table.add_numbers("of so many", "mean")
+    table.add_texts("highest pairs")
     for score in found.scores:
         for name, overlap in (("published", score.published), ("judged", score.judged)):
             mean = "-" if overlap.mean is None else f"{overlap.mean:.3g}"
             pairs = [
-                f"{pair.problem_id} {pair.item_id} {pair.jaccard:.3f}" for pair in overlap.highest
+                said(f"{pair.problem_id} {pair.item_id} {pair.jaccard:.3f}")
+                for pair in overlap.highest
             ]
-            shown = plain("\n".join(pairs))
-            table.add_row(f"Score_{score.ngram_words}", name, f"{overlap.problems:,}", mean, shown)
+            shown = Text("\n").join(pairs)
+            table.add(f"Score_{score.ngram_words}", name, f"{overlap.problems:,}", mean, shown)
     return table
 
 
@@ -266,20 +245,19 @@ def preview(standings: Sequence[Standing], max_rows: int) -> RenderableType:
                 continue
             record = records[int(position)]
             if not record.outputs:
-                lines.append(Text(f"{record.outcome}: {record.reason} ", style="yellow"))
+                lines.append(said(f"{record.outcome}: {record.reason} ", "yellow"))
                 lines.append(plain(f"  {record.detail}"))
             for output in record.outputs[:max_rows]:
                 lines += [*_fields(standing, output.payload), Text("")]
             more = len(record.outputs) - max_rows
             if more > 0:
-                lines.append(Text(f"… and {more} more", style="dim"))
+                lines.append(said(f"… and {more} more", "dim"))
         counts = ", ".join(
             f"{standing.count(code)} {name}"
             for code, name in ((ACCEPTED, "accepted"), (REJECTED, "rejected"), (FAILED, "failed"))
         )
-        panels.append(
-            Panel(Group(*lines), title=f"{standing.node.name}: {counts}", title_align="left")
-        )
+        title = said(f"{standing.node.name}: {counts}")
+        panels.append(Panel(Group(*lines), title=title, title_align="left"))
     return Group(*panels)
 
 

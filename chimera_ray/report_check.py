@@ -1,21 +1,17 @@
-"""What a person reads of a model's check: what is foreseen, what was measured, the plan's error.
-
-Text from a model is shown as text: never as markup, and without control characters.
-"""
+"""What a person reads of a model's check: what is foreseen, what was measured, the plan's error."""
 
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from chimera_ray.model_check import ANSWER, PROBLEM, Answer, Part, Started
 from chimera_ray.model_config import VllmModel
 from chimera_ray.plan_error import LONG_SHARE, Comparison, Served
 from chimera_ray.progress import EngineRates
-from chimera_ray.report import plain
+from chimera_ray.terminal import Grid, plain, said, say
 
 END_CHARS = 300
 """of the final part that are shown"""
@@ -40,32 +36,31 @@ class EngineLines:
             return
         self._states, self._at = states, now
         for line in lines:
-            self._console.print(line, highlight=False, soft_wrap=True, markup=False)
+            say(self._console, line)
 
 
 def foreseen(served: Served) -> RenderableType:
     """A model → what one engine of it takes of each type of node, as the plan sees it."""
     model, roles = served.model, ", ".join(served.plan.roles)
-    table = _table("One engine, as foreseen", "node")
-    for name in ("GPUs", "weights, GiB a GPU", "cache, KiB a token", "cache tokens"):
-        table.add_column(name, justify="right")
+    table = Grid("One engine, as foreseen", "node")
+    table.add_numbers("GPUs", "weights, GiB a GPU", "cache, KiB a token", "cache tokens")
     for node in served.plan.nodes:
         if node.misfit:
-            table.add_row(node.node, Text(node.misfit))
+            table.add(node.node, node.misfit)
             continue
         tokens = "not known" if node.cache_tokens is None else f"{node.cache_tokens:,}"
-        table.add_row(
+        table.add(
             node.node,
             f"{model.num_gpus} x {node.gpu}" if model.num_gpus else "-",
             f"{node.weights_gib:,.3g}",
             f"{node.kv_kib_per_token:,.3g}",
             tokens,
         )
-    title = Text(f"{model.name} ({roles})", style="bold")
+    title = said(f"{model.name} ({roles})", "bold")
     if served.plan.nodes:
         return Group(title, table)
     lacking = "its shape" if served.plan.shape is None else "a node of its accelerator"
-    return Group(title, Text(f"What it takes is not known: {lacking} is missing."))
+    return Group(title, said(f"What it takes is not known: {lacking} is missing."))
 
 
 def part(found: Part, model: VllmModel) -> RenderableType:
@@ -92,25 +87,24 @@ def part(found: Part, model: VllmModel) -> RenderableType:
 
 def error(comparisons: Sequence[Comparison]) -> RenderableType:
     """Comparisons → the plan's error, and what to put into the plan."""
-    table = _table("The plan's error", "")
-    for name in ("measured", "plan", "plan / measured"):
-        table.add_column(name, justify="right")
-    table.add_column("error")
+    table = Grid("The plan's error", "")
+    table.add_numbers("measured", "plan", "plan / measured")
+    table.add_texts("error")
     for found in comparisons:
-        table.add_row(
+        table.add(
             found.what,
             "not known" if found.measured is None else _number(found.measured),
             _planned(found),
             "-" if found.ratio is None else f"{found.ratio:,.2f}",
             _error(found),
         )
-    return Group(table, *(Text(line) for line in _notes(comparisons)))
+    return Group(table, *(said(line) for line in _notes(comparisons)))
 
 
 def _answer_lines(found: Answer) -> dict[str, str | Text]:
     usage = found.usage
     num_final = usage.output_tokens - usage.reasoning_tokens
-    said = plain("none found" if found.final_answer is None else found.final_answer, END_CHARS)
+    answer = plain("none found" if found.final_answer is None else found.final_answer, END_CHARS)
     cut = len(found.final_part) > END_CHARS
     return {
         "problem": PROBLEM,
@@ -118,7 +112,7 @@ def _answer_lines(found: Answer) -> dict[str, str | Text]:
         "tokens": f"{usage.reasoning_tokens:,} of reasoning, {num_final:,} of the final part",
         "first token": f"{found.first_token_s:,.2f} s",
         "tokens/s, alone": "-" if found.tokens_per_s is None else f"{found.tokens_per_s:,.1f}",
-        "answer": said.append("" if found.is_right else f" (it is {ANSWER})"),
+        "answer": answer.append("" if found.is_right else f" (it is {ANSWER})"),
         "right": "yes" if found.is_right else "no",
         "end of the final part": plain(f"{'…' * cut}{found.final_part[-END_CHARS:]}"),
     }
@@ -159,17 +153,10 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1_000 else f"{value:,.3g}"
 
 
-def _table(title: str, first: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column(first, overflow="fold")
-    return table
-
-
-def _pairs(title: str, said: Mapping[str, str | Text]) -> Table:
-    """Names and what is said of each → a table without a head."""
-    table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in said.items():
-        table.add_row(name, value)
+def _pairs(title: str, values: Mapping[str, str | Text]) -> Grid:
+    """Names and a value for each → a table without a head."""
+    table = Grid(title, "", "")
+    table.show_header = False
+    for name, value in values.items():
+        table.add(name, value)
     return table

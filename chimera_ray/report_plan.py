@@ -3,8 +3,6 @@
 from collections.abc import Callable
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from chimera_ray.config import Config
 from chimera_ray.model_config import ModelConfig, OpenAIModel, VllmModel
@@ -12,6 +10,7 @@ from chimera_ray.plan import Budget, Plan, Spend, StagePlan
 from chimera_ray.plan_estimate import Range
 from chimera_ray.plan_gpu import EnginePlan
 from chimera_ray.plan_node import NodePlan
+from chimera_ray.terminal import Grid, said
 
 TEXTS = ("stage", "role", "model", "node", "stages", "bound by", "prices of", "from")
 UNITS = {"B": 1e9, "M": 1e6, "k": 1e3}
@@ -21,22 +20,22 @@ def plan(found: Plan, config: Config) -> RenderableType:
     """A plan → its tables, and what is to be known about them."""
     models = {role: config.models.of(role) for role in found.roles}
     return Group(
-        Text(f"{found.run}: what it takes (expected, and 95% of draws between low and high)"),
+        said(f"{found.run}: what it takes (expected, and 95% of draws between low and high)"),
         rows_table(found),
         calls_table(found),
         roles_table(found, models),
         *([gpus_table(found), hours_table(found)] if found.engines else []),
         time_table(found),
-        *(Text(line) for line in [*_gpu_lines(found, config), *_budget_lines(found)]),
-        *(Text(line) for line in _notes(found, models, config)),
+        *(said(line) for line in [*_gpu_lines(found, config), *_budget_lines(found)]),
+        *(said(line) for line in _notes(found, models, config)),
     )
 
 
-def rows_table(found: Plan) -> Table:
+def rows_table(found: Plan) -> Grid:
     """A plan → one line for each stage: rows in and out."""
     table = _table("Rows", "stage", "inputs", "done", "outputs a further row", "from", "outputs")
     for stage in found.stages:
-        table.add_row(
+        table.add(
             stage.stage,
             _range(stage.inputs),
             f"{stage.num_done:,}",
@@ -47,7 +46,7 @@ def rows_table(found: Plan) -> Table:
     return table
 
 
-def calls_table(found: Plan) -> Table:
+def calls_table(found: Plan) -> Grid:
     """A plan → one line for each stage and role: calls that are paid, and what is to come."""
     titles = ("paid", "to come", "input tokens", "output tokens", "USD", "from")
     table = _table("Calls by stage and role: paid, and to come", "stage", "role", *titles)
@@ -56,41 +55,41 @@ def calls_table(found: Plan) -> Table:
         measured = f"{asked.num_measured:,} call{plural}" if asked.num_measured else "assumed"
         measured = measured if asked.to_come.calls.high else "-"
         paid = f"{asked.paid.calls:,}"
-        table.add_row(asked.stage, asked.role, paid, *_spend(asked.to_come), measured)
+        table.add(asked.stage, asked.role, paid, *_spend(asked.to_come), measured)
     table.add_section()
     paid = f"{sum(asked.paid.calls for asked in found.asked):,}"
-    table.add_row("all", "", paid, *_spend(found.to_come))
+    table.add("all", "", paid, *_spend(found.to_come))
     return table
 
 
-def roles_table(found: Plan, models: dict[str, ModelConfig]) -> Table:
+def roles_table(found: Plan, models: dict[str, ModelConfig]) -> Grid:
     """A plan and its models → one line for each role: paid and to come together."""
     titles = ("paid USD", "calls", "tokens", "USD")
     table = _table("By role, paid and to come", "role", "model", "prices of", *titles)
     for role, spend in found.roles.items():
         model = models[role]
         paid = sum(asked.paid.cost_usd for asked in found.asked if asked.role == role)
-        table.add_row(role, model.name, _prices_of(model), _usd(paid), *_in_all(spend))
+        table.add(role, model.name, _prices_of(model), _usd(paid), *_in_all(spend))
     table.add_section()
     paid = sum(asked.paid.cost_usd for asked in found.asked)
-    table.add_row("all", "", "", _usd(paid), *_in_all(found.in_all))
+    table.add("all", "", "", _usd(paid), *_in_all(found.in_all))
     return table
 
 
-def gpus_table(found: Plan) -> Table:
+def gpus_table(found: Plan) -> Grid:
     """A plan → one line for each engine and node: what fits, by GPU and by engine."""
     titles = ("GPUs", "GiB a GPU", "KiB a token", "cache tokens", "mean", "longest")
     table = _table(
         "GPUs: weights, cache of an engine, and sequences that it holds", "model", "node", *titles
     )
-    table.add_column("at once by")
+    table.add_texts("at once by")
     for engine in found.engines:
         for node in engine.nodes:
             if node.misfit:
-                table.add_row(engine.model, node.node, *["-"] * 6, "does not fit")
+                table.add(engine.model, node.node, *["-"] * 6, "does not fit")
                 continue
             counts = (node.cache_tokens, node.mean_sequences, node.longest_sequences)
-            table.add_row(
+            table.add(
                 engine.model,
                 node.node,
                 f"{node.num_gpus} x {node.gpu}" if node.num_gpus else "-",
@@ -102,14 +101,14 @@ def gpus_table(found: Plan) -> Table:
     return table
 
 
-def hours_table(found: Plan) -> Table:
+def hours_table(found: Plan) -> Grid:
     """A plan → one line for each engine and node: time and money of what is to come."""
     titles = ("output tokens/s", "hours", "GPU hours", "USD")
     table = _table("GPU hours of what is to come", "model", "node", "nodes", *titles)
     for engine, node in _fitting(found):
         rate = "rate not known" if node.num_gpus else "-"
         price = "price not known" if node.hours else "-"
-        table.add_row(
+        table.add(
             engine.model,
             node.node,
             str(node.num_nodes),
@@ -125,29 +124,23 @@ def _fitting(found: Plan) -> list[tuple[EnginePlan, NodePlan]]:
     return [(engine, node) for engine in found.engines for node in engine.nodes if not node.misfit]
 
 
-def time_table(found: Plan) -> Table:
+def time_table(found: Plan) -> Grid:
     """A plan → one line for each segment of stages that overlap."""
     table = _table("Time of what is to come, at least", "stages", "time", "bound by")
     for segment in found.segments:
-        table.add_row(
+        table.add(
             " + ".join(segment.stages), _range(segment.seconds, _time), segment.bound_by or "-"
         )
     table.add_section()
-    table.add_row("all", _range(found.seconds, _time), "")
+    table.add("all", _range(found.seconds, _time), "")
     return table
 
 
-def _table(title: str, *columns: str) -> Table:
+def _table(title: str, *columns: str) -> Grid:
     """A title and columns → an empty table, texts to the left and numbers to the right."""
-    table = Table(title=title, title_justify="left")
+    table = Grid(title)
     for name in columns:
-        is_text = name in TEXTS
-        table.add_column(
-            name,
-            justify="left" if is_text else "right",
-            no_wrap=name not in ("model", "stages"),
-            overflow="fold",
-        )
+        table.add_texts(name) if name in TEXTS else table.add_numbers(name)
     return table
 
 

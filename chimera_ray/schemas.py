@@ -28,9 +28,14 @@ class Row(BaseModel):
 
 def digest(*parts: str) -> str:
     """Texts → 32 hex digits that name them; the split between the texts counts."""
-    texts = [part.encode("utf-8", "surrogatepass") for part in parts]
-    lengths = ",".join([str(len(text)) for text in texts]).encode()
-    return hashlib.blake2b(b":".join((lengths, b"".join(texts))), digest_size=16).hexdigest()
+    whole = "".join(parts)
+    if whole.isascii():  # nearly all are, and then characters are bytes
+        said = f"{','.join([str(len(part)) for part in parts])}:{whole}".encode()
+    else:
+        texts = [part.encode("utf-8", "surrogatepass") for part in parts]
+        lengths = ",".join([str(len(text)) for text in texts]).encode()
+        said = b":".join((lengths, b"".join(texts)))
+    return hashlib.blake2b(said, digest_size=16).hexdigest()
 
 
 def row_id(row_type: str, payload: str) -> str:

@@ -62,7 +62,11 @@ class Reject:
 
 @dataclass(frozen=True)
 class Stage(Generic[Takes, Gives, P]):
-    """A named stage: row → rows, with what it asks for."""
+    """A named stage: row → rows, with what it asks for.
+
+    It is given rows of exactly the type that it takes, and gives rows of exactly the type that it
+    names. Where the two are one type, whatever else the arriving row says goes on beside its rows.
+    """
 
     name: str
     takes: type[Takes]
@@ -76,7 +80,10 @@ class Stage(Generic[Takes, Gives, P]):
 
 @dataclass(frozen=True)
 class Fold(Generic[Takes, Gives, P]):
-    """A named fold: all rows → as many results, each its input's row or a `Reject`."""
+    """A named fold: all rows → as many results, each its input's row or a `Reject`.
+
+    Of its rows' types the same holds as of a stage's.
+    """
 
     name: str
     takes: type[Takes]

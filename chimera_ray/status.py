@@ -1,5 +1,6 @@
 """Where a run stands, by its folder and the ledger alone, whether or not it goes on."""
 
+import json
 from typing import NamedTuple
 
 import yaml
@@ -7,12 +8,13 @@ import yaml
 from chimera_ray.account import Account, account_for
 from chimera_ray.audit import Audit, audit_of, shared_models
 from chimera_ray.build import benchmarks_of, models_of
-from chimera_ray.config import read_config
-from chimera_ray.errors import ConfigError
+from chimera_ray.config import Config, read_config
+from chimera_ray.errors import ConfigError, LedgerError
 from chimera_ray.frontier import walk
-from chimera_ray.graph import read_graph
+from chimera_ray.graph import Graph, read_graph
 from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.store import Store
+from chimera_ray.publish import why_unpublished
 
 
 class Status(NamedTuple):
@@ -25,6 +27,8 @@ class Status(NamedTuple):
     audit: Audit | None
     warnings: list[str]
     """models that judge their own work"""
+    unpublished: str | None
+    """why it gives no data set; None: it gives one"""
     is_finished: bool
     """whether a manifest says that the run came to its end"""
 
@@ -34,13 +38,9 @@ def read_status(store: Store, run: str) -> Status:
 
     Raises:
         ConfigError: what the run says of itself cannot be read.
+        LedgerError: its ledger cannot be read.
     """
-    folder = f"runs/{run}"
-    try:
-        config = read_config(yaml.safe_load(store.read_text(f"{folder}/config.yaml")))
-        graph = read_graph(config, store.read_text(f"{folder}/graph.json"))
-    except (OSError, ValueError, KeyError, yaml.YAMLError, ConfigError) as exc:
-        raise ConfigError(f"{folder}: cannot be read: {exc}") from None
+    config, graph = _read_run(store, run)
     while True:
         try:
             standings = list(walk(graph, store))
@@ -48,13 +48,60 @@ def read_status(store: Store, run: str) -> Status:
             break
         except PartLostError:  # compacted away meanwhile, or corrupt and set aside now
             continue
-    is_finished = store.exists(f"runs/{run}/manifest.json")
+        except OSError as exc:
+            raise LedgerError(f"runs/{run}: its ledger cannot be read: {exc}") from None
+        except ValueError as exc:
+            kind = type(exc).__name__
+            raise LedgerError(
+                f"runs/{run}: its rows are not as this version reads them ({kind})"
+            ) from None
     return Status(
         run,
         account,
-        models_of(config),
+        models_of(config, account),
         benchmarks_of(graph),
         audit,
         shared_models(config, graph),
-        is_finished,
+        why_unpublished(graph),
+        _is_finished(store, run),
     )
+
+
+def _read_run(store: Store, run: str) -> tuple[Config, Graph]:
+    """A run's folder → its configuration and its graph."""
+    at = f"runs/{run}/config.yaml"
+    try:
+        composed = yaml.safe_load(store.read_text(at))
+        if not isinstance(composed, dict):
+            raise ConfigError("it is no mapping")
+        config = read_config(composed)
+        at = f"runs/{run}/graph.json"
+        return config, read_graph(config, store.read_text(at))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, ConfigError) as exc:
+        raise ConfigError(f"{at}: cannot be read: {_why(exc)}") from None
+
+
+def _why(exc: Exception) -> str:
+    """An error of reading → what is wrong, without what was read."""
+    if isinstance(exc, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(exc, yaml.MarkedYAMLError):
+        return f"{exc.problem}, line {exc.problem_mark.line + 1 if exc.problem_mark else 1}"
+    return " ".join(str(exc).split())
+
+
+def _is_finished(store: Store, run: str) -> bool:
+    """Whether a run's manifest is there.
+
+    Raises:
+        ConfigError: it is, but says nothing.
+    """
+    at = f"runs/{run}/manifest.json"
+    if not store.exists(at):
+        return False
+    try:
+        if isinstance(json.loads(store.read_text(at)), dict):
+            return True
+    except (OSError, ValueError, RecursionError) as exc:
+        raise ConfigError(f"{at}: cannot be read: {exc}; the same command makes it anew") from None
+    raise ConfigError(f"{at}: is no manifest; the same command makes it anew")

@@ -15,6 +15,7 @@ from chimera_ray.graph import build_graph
 from chimera_ray.ledger.store import Store
 from chimera_ray.progress import Progress
 from chimera_ray.runners import open_carrier
+from chimera_ray.terminal import console
 
 
 def build_dataset(config: Config) -> int:
@@ -23,13 +24,13 @@ def build_dataset(config: Config) -> int:
     check_start(config, graph)
     store = Store(config.output_dir)
     store.require_writable()
-    console, run_id = report.console(), new_run_id()
+    shown_on, run_id = console(), new_run_id()
     failure = None
     is_preview = config.runtime.kind == "preview"
     carrier = open_carrier(config, run_id)
     work = (config, graph, store, carrier, run_id)
     try:
-        with Progress(graph, store, carrier, run_id, config.runtime.progress_s, console) as shown:
+        with Progress(graph, store, carrier, run_id, config.runtime.progress_s, shown_on) as shown:
             if is_preview:
                 result = report.preview(preview(*work, shown.watch), config.runtime.preview_rows)
             else:
@@ -37,7 +38,7 @@ def build_dataset(config: Config) -> int:
                 failure, result = failure_of(manifest), report.summary(manifest)
     finally:
         carrier.close()
-    console.print(result)
+    shown_on.print(result)
     if failure is not None:
         raise RunError(failure)
     return 0

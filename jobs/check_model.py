@@ -8,7 +8,7 @@ import logging
 import composing
 from rich.console import Console
 
-from chimera_ray import report, report_check
+from chimera_ray import report_check
 from chimera_ray.build import new_run_id
 from chimera_ray.config import Config
 from chimera_ray.graph import build_graph
@@ -16,29 +16,30 @@ from chimera_ray.ledger.store import Store
 from chimera_ray.model_check import check
 from chimera_ray.plan_error import Served, compare, served_models
 from chimera_ray.runners import open_engines
+from chimera_ray.terminal import console
 
 
 def check_model(config: Config) -> int:
     """Configuration → exit code 0, what one engine of each model did printed."""
     models = served_models(config, build_graph(config))
     Store(config.output_dir).require_writable()
-    console = report.console()
+    shown_on = console()
     for served in models:
-        _check(config, served, console)
+        _check(config, served, shown_on)
     return 0
 
 
-def _check(config: Config, served: Served, console: Console) -> None:
+def _check(config: Config, served: Served, shown_on: Console) -> None:
     model = served.model
-    console.print(report_check.foreseen(served))
+    shown_on.print(report_check.foreseen(served))
     started, _, burst = check(
         config,
         model,
         open_engines(config, new_run_id()),
-        watch=report_check.EngineLines(console, config.runtime.progress_s),
-        shown=lambda part: console.print(report_check.part(part, model)),
+        watch=report_check.EngineLines(shown_on, config.runtime.progress_s),
+        shown=lambda part: shown_on.print(report_check.part(part, model)),
     )
-    console.print(report_check.error(compare(config.plan, served, started, burst)))
+    shown_on.print(report_check.error(compare(config.plan, served, started, burst)))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import composing
 
 from chimera_ray import report
 from chimera_ray.config import Config
-from chimera_ray.errors import ConfigError
+from chimera_ray.errors import ConfigError, LedgerError
 from chimera_ray.ledger.store import Store
 from chimera_ray.status import read_status
+from chimera_ray.terminal import console, say
 
 
 def show_status(config: Config) -> int:
@@ -18,12 +19,12 @@ def show_status(config: Config) -> int:
     names = [name for name in store.names("runs") if not name.startswith(".")]
     if not names:
         raise ConfigError(f"output_dir: no run has been started in {config.output_dir}")
-    console = report.console()
+    shown_on = console()
     for name in names:
         try:
-            console.print(report.status(read_status(store, name)))
-        except ConfigError as exc:  # this run cannot be read; the others can
-            console.print(str(exc), markup=False)
+            shown_on.print(report.status(read_status(store, name)))
+        except (ConfigError, LedgerError) as exc:  # this run cannot be read; the others can
+            say(shown_on, str(exc))
     return 0
 
 

@@ -71,6 +71,7 @@ class ScriptedModel:
 
     def __init__(self, *script: Said, name: str = "scripted") -> None:
         self.name = name
+        self.trouble = ""
         self.requests: list[Request] = []
         self._script = list(script)
 

@@ -260,6 +260,11 @@ class Metered:
         finally:
             self._purse.leave(estimate, spent)
 
+    @property
+    def trouble(self) -> str:
+        """What keeps the model from answering; empty: nothing."""
+        return self._model.trouble
+
     def cost_usd(self, usage: Usage) -> float:
         """Tokens of one call → US dollars."""
         return self._model.cost_usd(usage)

@@ -1,5 +1,6 @@
 """Keeps the engines of one model up: starts them, sees them die, starts others in their place.
 
+A model whose engines start on some machines only goes on with those; it fails once none is left.
 Knows neither vLLM nor Ray: what launches an engine is given to it.
 """
 
@@ -18,6 +19,7 @@ from chimera_ray.errors import ChimeraError, ConfigError, EngineError
 from chimera_ray.model_config import VllmModel
 
 log = logging.getLogger(__name__)
+WAITING, LOADING, FAILED = "waiting for a machine", "loading", "failed to start"
 MAX_STARTS = 3
 """in a row that fail, each on another node if there is one"""
 MAX_FRUITLESS = 20
@@ -25,6 +27,9 @@ MAX_FRUITLESS = 20
 POLL_S = 1.0
 PAUSE_S = 2.0
 """before another start"""
+LATER_S = 600.0
+"""before another start of an engine that others serve in place of"""
+REASON_CHARS = 200
 
 
 class Stats(NamedTuple):
@@ -130,7 +135,7 @@ class Keeper:
         avoided: set[str] = set()
         num_failed = num_fruitless = 0
         while self.failure is None:
-            place.turn("waiting for a machine")
+            place.turn(WAITING)
             try:
                 engine = await self._launch(frozenset(avoided), place.turn)
             except ConfigError as exc:
@@ -140,16 +145,26 @@ class Keeper:
                 num_failed += 1
                 log.warning("start %d of at most %d failed: %s", num_failed, MAX_STARTS, exc)
                 avoided |= {exc.node} - {""} if isinstance(exc, LaunchError) else set()
-                if num_failed == MAX_STARTS:
-                    self._fail(EngineError(f"{num_failed} starts failed; the last: {exc}"))
-                await asyncio.sleep(PAUSE_S)
+                if num_failed >= MAX_STARTS:
+                    await self._do_without(place, f"{num_failed} starts failed; the last: {exc}")
+                else:
+                    place.turn(FAILED)
+                    await asyncio.sleep(PAUSE_S)
                 continue
             num_failed = 0
             await self._watch(place, engine)
             num_fruitless = 0 if place.stats.num_finished else num_fruitless + 1
-            if num_fruitless == MAX_FRUITLESS:
+            if num_fruitless >= MAX_FRUITLESS:
                 why = f"{num_fruitless} engines in a row died before they had given a reply"
-                self._fail(EngineError(f"model {self.config.name}: {why}"))
+                await self._do_without(place, f"model {self.config.name}: {why}")
+
+    async def _do_without(self, place: Place, why: str) -> None:
+        """An engine that cannot be had → for a while the others serve alone, if there are any."""
+        place.turn(f"off: {' '.join(why.split())[:REASON_CHARS]}")
+        others = [other for other in self.places if other is not place]
+        if not self.up and not any(other.state in (LOADING, FAILED) for other in others):
+            self._fail(EngineError(why))
+        await asyncio.sleep(LATER_S)
 
     async def _watch(self, place: Place, engine: Launched) -> None:
         """An engine that is up → its death."""
@@ -164,17 +179,25 @@ class Keeper:
                 place.stats = stats
                 await asyncio.sleep(POLL_S)
             log.warning("%s: an engine died on %s", self.config.name, engine.node)
+        except Exception as exc:  # noqa: BLE001 - whom nobody can ask is dead, and another starts
+            log.warning("%s: an engine on %s is lost: %s", self.config.name, engine.node, exc)
         finally:
             place.num_generated_before += place.stats.num_generated
             del self.up[place.key]
             place.key = ""
             self._tell()
+            await self._end(engine)
+
+    async def _end(self, engine: Launched) -> None:
+        try:
             await engine.close()
+        except Exception as exc:  # noqa: BLE001 - it goes with its process, at the latest
+            log.warning("%s: an engine on %s did not end: %s", self.config.name, engine.node, exc)
 
     async def _require_one(self) -> None:
         await asyncio.sleep(self._wait_s)
         states = {place.state for place in self.places}
-        if self._num_keys == 0 and states == {"waiting for a machine"}:
+        if self._num_keys == 0 and states == {WAITING}:
             self._fail(
                 EngineError(
                     f"model {self.config.name}: no machine with {self.config.num_gpus} free GPUs "

@@ -167,6 +167,9 @@ class EnginePool:
 class Vllm:
     """A model whose calls go to a pool of engines, and on to another one when theirs dies."""
 
+    trouble = ""
+    """the display shows the engines themselves"""
+
     def __init__(self, config: VllmModel, pool: EnginePool) -> None:
         """The pool may be shared with other roles, and with other sampling."""
         self.name = config.name

@@ -1,9 +1,12 @@
 """Whether a run is to stop, and why: one `Halt` in each process, told to all that may wait."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from chimera_ray.errors import StopError
+
+log = logging.getLogger(__name__)
 
 
 class Halt:
@@ -21,13 +24,13 @@ class Halt:
             self.reason = reason
             self._event.set()
             for listener in self._listeners:
-                listener(reason)
+                _tell(listener, reason)
 
     def listen(self, listener: Callable[[StopError], None]) -> None:
         """Has a listener told of the reason, now or when there is one."""
         self._listeners.append(listener)
         if self.reason is not None:
-            listener(self.reason)
+            _tell(listener, self.reason)
 
     def check(self) -> None:
         """Nothing, or the reason why nothing new may start.
@@ -57,3 +60,10 @@ class Halt:
         except TimeoutError:
             return
         self.check()
+
+
+def _tell(listener: Callable[[StopError], None], reason: StopError) -> None:
+    try:
+        listener(reason)
+    except Exception as exc:  # noqa: BLE001 - the others are to be told all the same
+        log.warning("not told that the run stops: %s", exc)

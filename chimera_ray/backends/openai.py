@@ -1,40 +1,39 @@
-"""Any OpenAI-compatible endpoint, through the official SDK: one request → one reply or one error.
-
-The SDK's own retries are off: `limits.persist` decides. It asks for the raw response, since parsing
-that into the SDK's types costs as much CPU as all the rest together.
-"""
+"""Any OpenAI-compatible endpoint: one request → one reply or one error."""
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import httpx2
-import openai
-
-from chimera_ray.backends.aiohttp_client import AiohttpClient
 from chimera_ray.backends.forecast import Forecast
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Learnt
 from chimera_ray.backends.limits import persist
-from chimera_ray.backends.openai_errors import kind_of, refused_field, translated
+from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_errors import (
+    error_of,
+    is_format_refused,
+    kind_of,
+    transport_error,
+)
+from chimera_ray.backends.openai_http import FAILURES, Http
 from chimera_ray.backends.openai_replies import reply_of
 from chimera_ray.backends.rate_headers import learnt_from
 from chimera_ray.backends.strict_schema import strict_schema
-from chimera_ray.errors import EndpointError, TransientProviderError
+from chimera_ray.backends.structured_output import StructuredOutput, names_way
+from chimera_ray.errors import ChimeraError, EndpointError, TransientProviderError
 from chimera_ray.llm import Reply, ReplySchema, Request, Usage
-from chimera_ray.model_config import OpenAIModel
+from chimera_ray.model_config import OpenAIModel, Structured
 from chimera_ray.schemas import digest
-
-_WEAKER = {"json_schema": "json_object", "json_object": "none"}
 
 
 class OpenAI:
     """A model behind an endpoint; made and used inside one event loop."""
+
+    trouble = ""
 
     def __init__(self, config: OpenAIModel, gate: Gate, halt: Halt, max_connections: int) -> None:
         """A configuration → the model; nothing is opened yet.
@@ -50,9 +49,8 @@ class OpenAI:
         """
         self.name = config.name
         self._config, self._gate, self._halt = config, gate, halt
-        self._client = open_client(config, max_connections)
-        self._url = f"{str(self._client.base_url).rstrip('/')}/chat/completions"
-        self._structured, self._bodies = config.structured_output, Bodies(config)
+        self._http = Http(config, max_connections)
+        self._formats, self._bodies = StructuredOutput(config.structured_output), Bodies(config)
         self._forecast = Forecast(config.sampling.max_tokens)
         self._learnt: Learnt | None = None
         self._identity = config.identity()
@@ -83,52 +81,57 @@ class OpenAI:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.close()
+        await self._http.close()
 
     async def _attempt(self, request: Request) -> Reply:
-        timeouts = self._config.timeouts
+        total_s = self._config.timeouts.total_s
         try:
-            async with asyncio.timeout(timeouts.total_s):
-                while True:
-                    structured = self._structured
-                    try:
-                        response = await self._post(request, structured)
-                        break
-                    except openai.BadRequestError as exc:
-                        if refused_field(exc) != "response_format" or structured == "none":
-                            raise
-                        self._weaken(structured)
-        except TimeoutError:
-            raise TransientProviderError(
-                f"{self.name}: no whole reply within {timeouts.total_s:g} s"
-            ) from None
-        except openai.OpenAIError as exc:
-            if isinstance(exc, openai.APIStatusError):
-                self._is_reached = True
-                self._learnt = learnt_from(exc.response.headers) or self._learnt
+            async with asyncio.timeout(total_s) as limit:
+                answer = await self._answer(request)
+        except FAILURES as exc:
+            if limit.expired():
+                error: ChimeraError = TransientProviderError(
+                    f"{self.name}: no whole reply within {total_s:g} s"
+                )
             else:
-                self._require_reachable(exc)
+                error = transport_error(exc, self._config)
+                if isinstance(error, TransientProviderError):
+                    self._require_reachable(exc)
             # Not `from exc`: the server may quote the prompt, and a chain is logged whole.
-            raise translated(exc, self._config, request) from None
+            raise error from None
         self._is_reached = True
-        self._learnt = learnt_from(response.headers) or self._learnt
-        reply = reply_of(response.content, response.headers, self._config, request)
+        self._learnt = learnt_from(answer.headers) or self._learnt
+        if not 200 <= answer.status < 300:
+            raise error_of(answer, self._config, request)
+        reply = reply_of(answer, self._config, request)
         self._forecast.learn(reply.usage)
         return reply
 
-    async def _post(self, request: Request, structured: str) -> httpx2.Response:
+    async def _answer(self, request: Request) -> Answer:
+        """A request → its answer, tried in weaker ways if that may be why it is refused.
+
+        If those are refused as well, it is for another reason, and the first answer tells it.
+        """
+        formats = self._formats
+        first_way = way = formats.way
+        first = refusal = answer = await self._post(request, way)
+        while is_format_refused(answer, request, way):
+            if way != first_way and not names_way(answer):
+                return first
+            refusal, way = answer, formats.weaker(way, answer)
+            answer = await self._post(request, way)
+        if way != first_way and answer.status in (400, 422):
+            return first
+        if 200 <= answer.status < 300 and request.schema is not None:
+            formats.took(way) if way == first_way else formats.helped(first_way, refusal, way)
+        return answer
+
+    async def _post(self, request: Request, structured: Structured) -> Answer:
         key = call_key(self._identity, request)
         if structured != self._config.structured_output:  # another body is another call
             key = digest(key, structured)
-        return await self._client.post(
-            self._url,
-            cast_to=httpx2.Response,
-            content=json.dumps(self._bodies.of(request, structured)).encode(),
-            options={
-                "headers": {"Idempotency-Key": key, "Content-Type": "application/json"},
-                "idempotency_key": key,  # or the SDK draws one, which costs more than all of this
-            },
-        )
+        body = json.dumps(self._bodies.of(request, structured)).encode()
+        return await self._http.post("chat/completions", body, key)
 
     def _require_reachable(self, exc: Exception) -> None:
         """Ends the run when the endpoint was never reached: nobody starts a server that slowly."""
@@ -142,76 +145,9 @@ class OpenAI:
                 "check base_url, and that the server is up"
             ) from None
 
-    def _weaken(self, structured: str) -> None:
-        """Takes a weaker way of asking for fields from now on, since this one is not known."""
-        if self._structured == structured:
-            self._structured = _WEAKER[structured]  # type: ignore[assignment]  # one of the three
-
     def _tell(self) -> Learnt | None:
         learnt, self._learnt = self._learnt, None
         return learnt
-
-
-class _Client(openai.AsyncOpenAI):
-    """The SDK's client, which makes requests of bytes after the pattern of the first of them.
-
-    They differ in content and key alone, and making each anew takes a third of a call's CPU.
-    """
-
-    _pattern: httpx2.Request | None = None
-
-    def _build_request(self, options: Any, **unused: Any) -> httpx2.Request:  # noqa: ANN401 - the SDK's own types
-        pattern = self._pattern
-        if not isinstance(options.content, bytes):
-            return super()._build_request(options, **unused)
-        if pattern is None or str(pattern.url) != options.url:
-            pattern = self._pattern = super()._build_request(options, **unused)
-            del pattern.headers["Content-Length"]
-        request = httpx2.Request(
-            pattern.method,
-            pattern.url,
-            headers=httpx2.Headers(pattern.headers, encoding="ascii"),
-            content=options.content,
-            extensions=pattern.extensions,
-        )
-        request.headers["Idempotency-Key"] = options.idempotency_key
-        return request
-
-
-def open_client(config: OpenAIModel, max_connections: int) -> openai.AsyncOpenAI:
-    """A configuration → the SDK's client over aiohttp, with the key of this process's environment.
-
-    Raises:
-        EndpointError: the environment variable is not set.
-    """
-    times = config.timeouts
-    timeout = httpx2.Timeout(
-        times.total_s, connect=times.connect_s, read=times.first_byte_s, pool=times.total_s
-    )
-    return _Client(
-        api_key=key_of(config),
-        base_url=config.base_url,
-        max_retries=0,
-        timeout=timeout,
-        http_client=AiohttpClient(max_connections, timeout),
-    )
-
-
-def key_of(config: OpenAIModel) -> str:
-    """A configuration → the key, from the environment of this process; a dummy if it takes none.
-
-    Raises:
-        EndpointError: the environment variable is not set.
-    """
-    if config.api_key_env is None:
-        return "none"
-    key = os.environ.get(config.api_key_env, "").strip()
-    if not key:
-        raise EndpointError(
-            f"{config.name}: the environment variable {config.api_key_env} is not set where the "
-            "calls are made; it is to hold the endpoint's key"
-        )
-    return key
 
 
 def call_key(identity: str, request: Request) -> str:

@@ -41,6 +41,8 @@ class _Shared:
 class OpenAIBatch:
     """A model behind an endpoint's batches; made and used inside one event loop."""
 
+    trouble = ""
+
     def __init__(self, config: OpenAIModel, batch: Batch, journal: Journal, halt: Halt) -> None:
         """A configuration → the model; nothing is opened yet.
 

@@ -14,9 +14,9 @@ import httpx2
 import openai
 from openai.types import Batch
 
-from chimera_ray.backends.openai import key_of
 from chimera_ray.backends.openai_batch_journal import Entry
 from chimera_ray.backends.openai_errors import translated
+from chimera_ray.backends.openai_http import key_of
 from chimera_ray.errors import ChimeraError, EndpointError, TransientProviderError
 from chimera_ray.llm import Request
 from chimera_ray.model_config import OpenAIModel
@@ -187,7 +187,7 @@ def _client_for(config: OpenAIModel) -> openai.AsyncOpenAI:
     times = config.timeouts
     timeout = httpx2.Timeout(times.total_s, connect=times.connect_s, read=times.first_byte_s)
     return openai.AsyncOpenAI(
-        api_key=key_of(config),
+        api_key=key_of(config) or "none",
         base_url=config.base_url,
         max_retries=0,
         timeout=timeout,

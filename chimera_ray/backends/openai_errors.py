@@ -1,14 +1,18 @@
-"""The SDK's errors → ours: what passes, what is final for the row, what is final for the run.
+"""What an endpoint answers → our errors: what passes, what ends the row, what ends the run.
 
 A server's words may quote the prompt or the key: they are shown only where they do neither.
 """
 
+import json
 import os
 import re
+import ssl
 from collections.abc import Iterable
 
+import httpx2
 import openai
 
+from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.rate_headers import retry_after_s
 from chimera_ray.errors import (
     ChimeraError,
@@ -50,6 +54,47 @@ _FIELDS = (
     "presence_penalty",
     "seed",
 )
+
+
+def error_of(answer: Answer, config: OpenAIModel, request: Request) -> ChimeraError:
+    """An answer that is no success → its error, in words that quote neither prompt nor key."""
+    return translated(_status_error(answer), config, request)
+
+
+def transport_error(exc: Exception, config: OpenAIModel) -> ChimeraError:
+    """What kept an answer from coming → its error; a certificate that is not trusted is final."""
+    cause: BaseException | None = exc
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__
+    if cause is None:
+        return translated(exc, config, Request((), None, 0))
+    return EndpointError(
+        f"{config.name} at {config.base_url or 'the provider'} has a certificate that is not "
+        f"trusted here ({cause.verify_message}): check base_url, or name a file with the "
+        "authority's certificate in the environment variable SSL_CERT_FILE"
+    )
+
+
+def is_format_refused(answer: Answer, request: Request, structured: str) -> bool:
+    """Whether the way in which fields were asked for may be why an answer is a 400 or 422.
+
+    It may, whatever the answer says, unless that names another field of the request.
+    """
+    if answer.status not in (400, 422) or request.schema is None or structured == "none":
+        return False
+    return refused_field(_status_error(answer)) in (None, "response_format")
+
+
+def _status_error(answer: Answer) -> openai.APIStatusError:
+    try:
+        said = json.loads(answer.body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        said = None
+    body = said.get("error", said) if isinstance(said, dict) else said
+    request = httpx2.Request("POST", "https://endpoint/v1/chat/completions")
+    headers = httpx2.Headers(dict(answer.headers), encoding="latin-1")
+    response = httpx2.Response(answer.status, headers=headers, request=request)
+    return openai.APIStatusError("", response=response, body=body)
 
 
 def translated(exc: Exception, config: OpenAIModel, request: Request) -> ChimeraError:

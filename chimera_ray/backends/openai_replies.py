@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chimera_ray.backends.forecast import estimated_tokens
+from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.errors import TransientProviderError
 from chimera_ray.llm import Reply, Request, Usage
 from chimera_ray.model_config import OpenAIModel
@@ -20,24 +21,22 @@ _FINISH: dict[str, FinishReason] = {
 """anything else is an end that we do not know, and so no whole reply: abort"""
 
 
-def reply_of(
-    content: bytes, headers: Mapping[str, str], config: OpenAIModel, request: Request
-) -> Reply:
-    """A 200's body → its reply; a byte that is no UTF-8 becomes U+FFFD.
+def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
+    """A 200 → its reply; a byte that is no UTF-8 becomes U+FFFD.
 
     Raises:
         TransientProviderError: the body is no chat completion: cut, garbled, a proxy's page.
     """
     try:
-        body = json.loads(content.decode("utf-8", "replace"))
+        body = json.loads(answer.body.decode("utf-8", "replace"))
     except ValueError:
-        kind = _storable(headers.get("content-type", "nothing"))[:40]
+        kind = _storable(answer.headers.get("content-type", "nothing"))[:40]
         raise TransientProviderError(
-            f"{config.name}: the answer is no JSON ({len(content)} bytes that say to be {kind})"
+            f"{config.name}: the answer is no JSON ({len(answer.body)} bytes that say to be {kind})"
         ) from None
     except RecursionError:
         raise TransientProviderError(f"{config.name}: the answer's JSON is too deep") from None
-    return reply_from(body, headers.get("x-request-id", ""), config, request)
+    return reply_from(body, answer.headers.get("x-request-id", ""), config, request)
 
 
 def reply_from(body: object, request_id: str, config: OpenAIModel, request: Request) -> Reply:

@@ -23,6 +23,8 @@ _REFUSAL = "I am sorry, but I cannot help with that."
 class Simulated:
     """A model that errs at the configured rates, and only there."""
 
+    trouble = ""
+
     def __init__(self, config: SimulatedModel) -> None:
         """A configuration → the model; nothing is loaded yet."""
         self.name = config.name

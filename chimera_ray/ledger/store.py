@@ -64,7 +64,8 @@ class Store:
             self.write(probe, lambda sink: sink.write(b"x"))
             self.delete(probe)
         except (OSError, LedgerError) as exc:
-            why = getattr(exc, "strerror", None) or str(exc).splitlines()[0]
+            number = getattr(exc.__cause__ or exc, "errno", None)
+            why = os.strerror(number) if number else str(exc).splitlines()[0]
             raise ConfigError(f"output_dir: cannot write to {self.location}: {why}") from None
 
     def names(self, folder: str) -> list[str]:

@@ -23,6 +23,7 @@ _JINJA = jinja2.Environment(
     lstrip_blocks=True,
     autoescape=False,  # noqa: S701  (the reader is a model, not a browser)
 )
+_GLOBALS = dict(_JINJA.globals)
 
 
 def render(name: str, **fields: object) -> str:
@@ -31,7 +32,10 @@ def render(name: str, **fields: object) -> str:
     Fields come from models and are not to be trusted: none of them can close a tag that the prompt
     itself opens around its material.
     """
-    return _template(name).render(**fields).strip()
+    template = _template(name)
+    # Shared, so that it is not looked up in a chain of dicts, which costs as much as all the rest.
+    context = template.new_context(_GLOBALS | fields, shared=True)
+    return template.environment.concat(template.root_render_func(context)).strip()
 
 
 def sources(stage: str) -> dict[str, str]:

@@ -25,6 +25,10 @@ class Carrier(Protocol):
         """How the engines stand that serve models inside the run."""
         ...
 
+    def notices(self) -> list[str]:
+        """What holds the run up just now, a line each: what it waits for, endpoints in trouble."""
+        ...
+
     def close(self) -> None:
         """Gives back what carrying took."""
         ...
@@ -63,6 +67,9 @@ def open_engines(config: "Config", run_id: str) -> Engines:
         from chimera_ray.runners.own_engines import OwnEngines
 
         return OwnEngines(config)
+    from chimera_ray.runners.ray_environment import set_environment
+
+    set_environment(config.runtime.kind)  # before what follows imports Ray
     from chimera_ray.runners.ray_driver import DriverEngines
 
     return DriverEngines(config, run_id)

@@ -16,8 +16,9 @@ from chimera_ray.graph import Node
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners.own_engines import OwnEngines
 from chimera_ray.runners.reins import OwnLimiters, Reins
+from chimera_ray.runners.shared_rows import Item
 from chimera_ray.runners.spending import spent_so_far
-from chimera_ray.runners.worker import Item, OpenModel, StageWorker, accepted, open_model
+from chimera_ray.runners.worker import OpenModel, StageWorker, accepted, open_model
 
 CHUNK_ROWS = 512
 
@@ -49,6 +50,11 @@ class LocalCarrier:
     def engines(self) -> list[dict[str, Any]]:
         """How this process's own engines stand."""
         return self._engines.notes()
+
+    def notices(self) -> list[str]:
+        """Which stages have trouble with their endpoints."""
+        said = {worker.node.name: worker.trouble for worker in self._workers}
+        return [f"{stage}: {trouble}" for stage, trouble in said.items() if trouble]
 
     def close(self) -> None:
         """Ends this process's own engines."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from chimera_ray.ledger.store import Store
-from chimera_ray.runners.worker import Item
+from chimera_ray.runners.shared_rows import Item
 
 PARCEL = pa.schema([("parcel", pa.large_binary())])
 """one cell, one block: many rows as lines of `id json`, or `@path` of a chunk that holds them"""

@@ -49,12 +49,13 @@ async def perform(
     log = CallLog(work, earlier, is_cut_final=_is_cut_final(node.params))
     log.on_call = lambda: on_open(work, lambda: _so_far(log, input_id, run_id))
     bound = {role: BoundModel(role, models[role], log) for role in stage.roles}
+    arrived = node.takes.model_validate_json(payload)
     rows: list[Row] = []
     rejects: list[Reject] = []
     outcome: Outcome = "accepted"
     reason = detail = ""
     try:
-        async for given in stage.run(node.takes.model_validate_json(payload), bound, node.params):
+        async for given in stage.run(node.narrowed(arrived), bound, node.params):
             rejects.append(given) if isinstance(given, Reject) else rows.append(given)
     except RowError as exc:
         outcome, reason, detail = _outcome_of(exc, node.params), exc.reason, str(exc)
@@ -69,7 +70,7 @@ async def perform(
         outcome=outcome,
         reason=reason,
         detail=detail[:DETAIL_CHARS],
-        outputs=outputs_of(rows),
+        outputs=outputs_of([node.widened(row, arrived) for row in rows]),
         calls=(*log.calls, *_left_over(log)),
         run_id=run_id,
         finished_at=time.time(),
@@ -110,9 +111,10 @@ def _left_over(log: CallLog) -> list[Call]:
 def _check(
     node: Node, input_id: str, outcome: str, rows: Sequence[Row], rejects: Sequence[Reject]
 ) -> None:
-    wrong = [type(row).__name__ for row in rows if not isinstance(row, node.gives)]
+    gives = node.stage.gives
+    wrong = [type(row).__name__ for row in rows if type(row) is not gives]
     if wrong:
-        raise StageBugError(f"{node.name} gave {wrong[0]} for row {input_id}, not {node.gives}")
+        raise StageBugError(f"{node.name} gave {wrong[0]} for row {input_id}, not {gives.__name__}")
     if outcome == "accepted" and not rows and not rejects:
         raise StageBugError(f"{node.name} gave nothing for row {input_id}: yield a row or a Reject")
     if len(rejects) > 1 or (rows and rejects):

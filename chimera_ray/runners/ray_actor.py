@@ -7,10 +7,11 @@ slow row holds others back.
 
 import asyncio
 import gc
+import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence, Set
+from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -31,13 +32,16 @@ from chimera_ray.runners.parcels import lines, parcel, unpack
 from chimera_ray.runners.ray_counters import way_to_budget, way_to_limiter
 from chimera_ray.runners.ray_engines import way_to_engines
 from chimera_ray.runners.reins import OwnLimiters, Reins
-from chimera_ray.runners.worker import Item, StageWorker, accepted, open_model
+from chimera_ray.runners.shared_rows import Item
+from chimera_ray.runners.worker import StageWorker, accepted, open_model
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 GROUP_ROWS = 512
 MOST_BLOCKS = 8
 """blocks that one call gives in ordinary weather"""
 SHIP_S = 0.02
+TELL_S = 1.0
 MAX_BIRTHS = 5
 """of one actor in one plan"""
 
@@ -81,6 +85,7 @@ class StageActor:
         context = ray.get_runtime_context()
         self._id, self._live = context.get_actor_id(), Live(self._store, run_id)
         self._is_reborn = context.was_current_actor_reconstructed
+        self._is_halt_told = False
         self._require_few_births()
         self._calls: list[_Call] = []
         self._ready: deque[Item] = deque()
@@ -88,7 +93,7 @@ class StageActor:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name=nodes[-1][0], daemon=True).start()
         rebuilt = [rebuild_node(config, *node) for node in nodes]
-        opening = _open(config, rebuilt, run_id, self._id, frozenset(shared))
+        opening = _open(config, rebuilt, run_id, self._id, frozenset(shared), self._tell_halt)
         self._workers, self._halt = self._run(opening).result()
         self._run(self._tell())
 
@@ -130,6 +135,8 @@ class StageActor:
                     group.create_task(self._work(group, place, items))
         except BaseExceptionGroup as exc:  # it is raised again, in the call's own thread
             end = exc.exceptions[0]
+        if end is None and self._halt.reason is not None and not self._is_halt_told:
+            end = self._halt.reason  # no file could say so, as on a full disk: the call does
         if len(self._calls) == 1:
             self._ship()
         self._calls.remove(call)
@@ -163,23 +170,45 @@ class StageActor:
         return sorted(self._calls, key=lambda c: (c.num_sent >= MOST_BLOCKS, c.outbox.qsize()))
 
     async def _tell(self) -> None:
-        """Keeps the driver's display and the other actors informed, and hears whether to stop."""
-        told = dict.fromkeys(self._names, 0)
+        """Keeps the driver's display and the other actors informed, and hears whether to stop.
+
+        It outlives any error: an actor that hears nothing would never stop.
+        """
+        told: dict[str, tuple[int, str]] = {}
         while True:
-            await asyncio.sleep(1)
-            for worker in self._workers:
-                name, count = worker.node.name, worker.num_in_flight
-                if told[name] != count:
-                    told[name] = count
-                    await asyncio.to_thread(self._live.tell_in_flight, name, self._id, count)
-            if self._halt.reason is None:
-                reason = await asyncio.to_thread(self._live.halt)
-                if reason is not None:
-                    self._halt.stop(reason)
+            await asyncio.sleep(TELL_S)
+            try:
+                await self._tell_once(told)
+            except Exception as exc:  # noqa: BLE001 - nobody else looks at this task
+                log.warning("the display is behind: %s", exc)
+
+    async def _tell_once(self, told: dict[str, tuple[int, str]]) -> None:
+        reason = await asyncio.to_thread(self._live.halt)
+        if reason is not None:
+            self._is_halt_told = True
+            self._halt.stop(reason)
+        elif self._halt.reason is not None:
+            await asyncio.to_thread(self._tell_halt, self._halt.reason)
+        for worker in self._workers:
+            name, count, trouble = worker.node.name, worker.num_in_flight, worker.trouble
+            before = told.get(name, (0, ""))
+            told[name] = count, trouble
+            if before[0] != count:
+                await asyncio.to_thread(self._live.tell_in_flight, name, self._id, count)
+            if before[1] != trouble:
+                await asyncio.to_thread(self._live.tell_trouble, name, self._id, trouble)
+
+    def _tell_halt(self, reason: StopError) -> None:
+        self._is_halt_told = self._live.tell_halt(self._id, reason) or self._is_halt_told
 
 
 async def _open(
-    config: Config, nodes: Sequence[Node], run_id: str, actor: str, shared: Set[str]
+    config: Config,
+    nodes: Sequence[Node],
+    run_id: str,
+    actor: str,
+    shared: Set[str],
+    tell_halt: Callable[[StopError], None],
 ) -> tuple[list[StageWorker], Halt]:
     """Opens the stages of an actor, under the run's budget and the endpoints' limiters."""
     runtime = config.runtime
@@ -194,8 +223,7 @@ async def _open(
         return way_to_engines(model, run_id)
 
     reins = Reins(actor, connect, purse, Store(config.output_dir), open_pool)
-    live = Live(Store(config.output_dir), run_id)
-    reins.halt.listen(lambda reason: live.tell_halt(actor, reason))
+    reins.halt.listen(tell_halt)
     try:
         workers = [StageWorker(config, node, run_id, reins, open_model) for node in nodes]
     except StopError as exc:

@@ -7,24 +7,26 @@ Ray is imported by the `ray_*` files of this folder alone, and here only once th
 carry: a finished run is told so in a moment.
 """
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from chimera_ray.config import Config
-from chimera_ray.errors import CarrierError, StopError
+from chimera_ray.errors import CarrierError, RunnerError, StopError
 from chimera_ray.frontier import Standing
 from chimera_ray.ledger.index import PartLostError
 from chimera_ray.ledger.store import Store
 from chimera_ray.model_config import OpenAIModel, VllmModel
+from chimera_ray.runners.executions import Execution
 from chimera_ray.runners.live import Live
 from chimera_ray.runners.parcels import lines, parcel
-from chimera_ray.runners.worker import Item
+from chimera_ray.runners.ray_environment import set_environment
+from chimera_ray.runners.shared_rows import Item
 
 if TYPE_CHECKING:
     from ray.data import Dataset
+
+    from chimera_ray.runners.ray_session import RaySession
 
 CHUNK_ROWS = 500
 CHUNK_CHARS = 4 << 20
@@ -32,7 +34,6 @@ CHUNK_CHARS = 4 << 20
 SHARES = 4
 """chunks for each of several actors, at least, where there are so many rows"""
 CALLS_PER_ACTOR = 32
-STALE_DAYS = 14
 
 
 class RayCarrier:
@@ -40,10 +41,11 @@ class RayCarrier:
 
     def __init__(self, config: Config, run_id: str) -> None:
         """Starts nothing yet."""
+        set_environment(config.runtime.kind)
         self._config, self._run_id = config, run_id
         self._store = Store(config.output_dir)
-        self._todo, self._live = f"runs/.todo/{run_id}", Live(self._store, run_id)
-        self._is_started = self._is_ours = False
+        self._execution, self._live = Execution(self._store, run_id), Live(self._store, run_id)
+        self._session: RaySession | None = None
         self._budget: object = None
         self._limiters: object = None
         self._engines: Any = None
@@ -53,28 +55,31 @@ class RayCarrier:
 
         Raises:
             StopError: the run is to stop; what was in hand has ended or is to be done again.
+            RunnerError: Ray did not start, or has ended.
             ChimeraError: what a stage's actor raised, or that Ray itself gave up.
         """
+        session = self._started()
         try:
-            with ThreadPoolExecutor(1) as aside:
-                # Beside it, not it beside: what Ray starts dies with the thread that started it.
-                prepared = aside.submit(self._prepare, standings)
-                self._start()
-                chunks = prepared.result()
-            self._start_counters(standings)
-            self._start_engines(standings)
-            for bundle in self._plan(standings, chunks).iter_internal_ref_bundles():
-                del bundle  # receipts: what counts is in the ledger
+            chunks = self._prepare(standings)
+            session.run(lambda: self._work(standings, chunks))
             if (reason := self._live.halt()) is not None:
                 raise reason
-        except (PartLostError, StopError):
+        except (PartLostError, StopError, RunnerError):
             raise
         except Exception as exc:  # (Ray wraps whatever an actor raised in errors of its own)
             from chimera_ray.runners.ray_session import cause_of
 
+            session.require_up()
             raise self._live.halt() or cause_of(exc) from exc
         finally:
-            self._sweep()
+            self._execution.clear()
+
+    def _work(self, standings: Sequence[Standing], chunks: Mapping[str, list[str]]) -> None:
+        """Has everything up that the stages need, and works their plan off."""
+        self._start_counters(standings)
+        self._start_engines(standings)
+        for bundle in self._plan(standings, chunks).iter_internal_ref_bundles():
+            del bundle  # receipts: what counts is in the ledger
 
     def in_flight(self) -> dict[str, int]:
         """Stage → rows that are being worked on, as of the actors' last word."""
@@ -84,39 +89,33 @@ class RayCarrier:
         """How the run's engines stand, as of their keeper's last word."""
         return self._live.engines()
 
+    def notices(self) -> list[str]:
+        """What is being waited for, and which stages have trouble with their endpoints."""
+        waiting = self._session.notice if self._session is not None else ""
+        return [*filter(None, [waiting]), *self._live.troubles()]
+
     def close(self) -> None:
         """Ends the engines, and the Ray that this carrier started; leaves a cluster as it is."""
-        if self._engines is not None:
-            from chimera_ray.runners.ray_engines import end_engines
+        if self._session is not None:
+            if self._engines is not None and self._session.is_idle:
+                from chimera_ray.runners.ray_engines import end_engines
 
-            end_engines(self._engines)
-        if self._is_ours:
-            import ray
+                self._session.run(lambda: end_engines(self._engines))
+            self._session.close()
+        self._execution.close()
 
-            ray.shutdown()
-        self._sweep()
+    def _started(self) -> "RaySession":
+        """Ray, on its way up; what this run writes for itself has an owner from here on."""
+        if self._session is None:
+            self._execution.open()
+            from chimera_ray.runners.ray_session import RaySession
 
-    def _sweep(self) -> None:
-        self._store.delete_folder(self._todo)
-        self._live.delete()
-
-    def _start(self) -> None:
-        """Starts or joins Ray, once."""
-        if self._is_started:
-            return
-        from chimera_ray.runners.ray_session import start_ray
-
-        runtime = self._config.runtime
-        self._is_ours = start_ray(runtime.kind, runtime.ray_address, runtime.num_cpus)
-        self._is_started = True
-        for kind in ("runs/.todo", "runs/.live"):  # left by runs that were killed long ago
-            for name in self._store.names(kind):
-                if name < _days_ago(STALE_DAYS):
-                    self._store.delete_folder(f"{kind}/{name}")
+            self._session = RaySession(self._config.runtime)
+        return self._session
 
     def _prepare(self, standings: Sequence[Standing]) -> dict[str, list[str]]:
         """What takes a second and needs no Ray → by stage, the chunks of what is to be done."""
-        import ray.data  # noqa: F401 - for the plan
+        import ray.data  # noqa: F401 - for the plan, while Ray itself starts
 
         return {standing.node.name: self._chunks(standing) for standing in standings}
 
@@ -223,7 +222,7 @@ class RayCarrier:
         max_rows = CHUNK_ROWS if actors == 1 else min(max(share, 1), CHUNK_ROWS)
 
         def write() -> None:
-            path = f"{self._todo}/{standing.node.name}-{len(paths):06d}"
+            path = f"{self._execution.pending}/{standing.node.name}-{len(paths):06d}"
             content = lines(chunk)
             self._store.write(path, lambda sink: sink.write(content))
             paths.append(path)
@@ -255,8 +254,3 @@ def _hosts(standings: Sequence[Standing]) -> list[list[Standing]]:
         last = hosts.pop()
         hosts[-1] += last
     return hosts
-
-
-def _days_ago(days: int) -> str:
-    """A time, as an execution's id begins with it."""
-    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(time.time() - days * 86_400))

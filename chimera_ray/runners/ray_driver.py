@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import ray
-
 from chimera_ray.backends.engines import EnginePool
 from chimera_ray.config import Config
 from chimera_ray.ledger.store import Store
 from chimera_ray.model_config import VllmModel
+from chimera_ray.runners.executions import Execution
 from chimera_ray.runners.live import Live
 from chimera_ray.runners.ray_engines import end_engines, need_engines, way_to_engines
-from chimera_ray.runners.ray_session import start_ray
+from chimera_ray.runners.ray_session import RaySession
 
 
 class DriverEngines:
@@ -21,18 +20,21 @@ class DriverEngines:
         store = Store(config.output_dir)
         where = store.root if store.is_local else store.location  # as every node may name it
         self._config, self._run_id = config.model_copy(update={"output_dir": where}), run_id
-        self._live, self._is_ours = Live(store, run_id), False
+        self._live, self._execution = Live(store, run_id), Execution(store, run_id)
+        self._session: RaySession | None = None
         self._keeper: Any = None
 
     def pool(self, model: VllmModel) -> EnginePool:
         """A model → the pool of its engines, for the loop that is running here; others end.
 
         Raises:
-            CarrierError: Ray did not start.
+            RunnerError: Ray did not start.
         """
-        runtime = self._config.runtime
-        self._is_ours |= start_ray(runtime.kind, runtime.ray_address, runtime.num_cpus)
-        self._keeper = need_engines(self._keeper, [model], self._config, self._run_id)
+        if self._session is None:
+            self._execution.open()
+            self._session = RaySession(self._config.runtime)
+        asked = (self._keeper, [model], self._config, self._run_id)
+        self._keeper = self._session.run(lambda: need_engines(*asked))
         return way_to_engines(model, self._run_id)
 
     def notes(self) -> list[dict[str, Any]]:
@@ -41,10 +43,9 @@ class DriverEngines:
 
     def close(self) -> None:
         """Ends the engines, and the Ray that was started for them; leaves a cluster as it is."""
-        if self._keeper is not None:
-            end_engines(self._keeper)
-            self._keeper = None
-        if self._is_ours:
-            ray.shutdown()
-            self._is_ours = False
-        self._live.delete()
+        if self._session is not None:
+            if self._keeper is not None and self._session.is_idle:
+                self._session.run(lambda: end_engines(self._keeper))
+            self._session.close()
+            self._session = self._keeper = None
+        self._execution.close()

@@ -1,53 +1,163 @@
-"""Ray itself: how it is started, how its data plans are set, and what its errors come to."""
+"""Ray itself, as one run uses it: started or joined, watched while it works, ended.
+
+All that is asked of Ray runs in one thread of its own, so that whoever waits for it hears of its
+death within seconds: Ray takes a minute, and then ends the process without a word.
+"""
 
 import logging
 import os
+import queue
+import signal
+import threading
+import time
 import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
 
 import ray
 
-from chimera_ray.errors import CarrierError, ChimeraError
+from chimera_ray.config import Runtime
+from chimera_ray.errors import CarrierError, ChimeraError, RunnerError
 from chimera_ray.runners.perform import StageBugError
+from chimera_ray.runners.ray_cluster import Cluster, require_address
+from chimera_ray.runners.ray_processes import RayProcesses
 
+T = TypeVar("T")
 QUIET = {
     "ray._private.authentication.authentication_token_setup": logging.ERROR,
+    "ray._private.worker": logging.ERROR,  # it misses a signal handler, which it is not to have
+    "ray._private.services": logging.CRITICAL,
     "ray.data._internal.progress": logging.ERROR,
     "ray.data._internal.execution": logging.CRITICAL,
     "ray.data.exceptions": logging.CRITICAL + 1,
 }
 """loggers whose news this file tells itself, in one line"""
+TICK_S = 0.5
+CLOSE_S = 30.0
+LINE_CHARS = 300
+FAILED = "Ray did not start"
+AGAIN = "what is done is kept, and the same command goes on from here"
 
 
-def start_ray(kind: str, address: str | None, num_cpus: int | None) -> bool:
-    """Starts Ray on this machine, or joins a cluster → whether this process did, so must end it.
+class RaySession:
+    """A Ray that this process starts and ends, or joins and leaves."""
 
-    Raises:
-        CarrierError: it did not start, and why.
-    """
-    if ray.is_initialized():
-        return False
-    try:
-        _init_ray(kind, address, num_cpus)
-    except (ConnectionError, ray.exceptions.RayError, RuntimeError) as exc:
-        raise CarrierError(f"Ray did not start: {exc}") from exc
-    return True
+    def __init__(self, runtime: Runtime) -> None:
+        """Starts nothing yet; if this process is connected already, that Ray is used as it is."""
+        self._runtime = runtime
+        self._is_ours = runtime.kind != "cluster" and not ray.is_initialized()
+        self._processes = RayProcesses() if self._is_ours else None
+        self._cluster: Cluster | None = None
+        self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        self._running: Future[Any] | None = None
+        self._began, self._lost = time.monotonic(), ""
+        threading.Thread(target=self._serve, name="ray", daemon=True).start()
+        self._connected = self._ask(self._connect)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """What is to be done with Ray → its result, once Ray is up.
+
+        Raises:
+            RunnerError: Ray did not start, or has ended.
+            BaseException: what the work raises.
+        """
+        self._wait(self._connected)
+        future = self._running = self._ask(work)
+        result: T = self._wait(future)
+        return result
+
+    def require_up(self) -> None:
+        """Raise RunnerError unless Ray is of use, or still on its way up."""
+        if why := self.lost():
+            is_up = self._connected.done()
+            raise RunnerError(f"Ray is gone: {why}; {AGAIN}" if is_up else f"{FAILED}: {why}")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether Ray is up and does nothing."""
+        is_busy = self._running is not None and not self._running.done()
+        return self._connected.done() and not is_busy and not self.lost()
+
+    def lost(self) -> str:
+        """Why Ray is of no use any more, in words; empty: it is."""
+        if not self._lost:
+            if self._processes is not None:
+                self._lost = self._processes.lost()
+            elif self._cluster is not None:
+                self._lost = self._cluster.lost()
+        return self._lost
+
+    @property
+    def notice(self) -> str:
+        """What is being waited for; empty: nothing."""
+        if not self._connected.done():
+            what = "Ray is starting on this machine" if self._is_ours else "joining the Ray cluster"
+            return f"{what}, {time.monotonic() - self._began:.0f} s"
+        return self._cluster.notice if self._cluster is not None else ""
+
+    def close(self) -> None:
+        """Ends the Ray that was started here, in peace if it is at peace; leaves a cluster."""
+        if self._processes is None:
+            return
+        try:
+            if self.is_idle:
+                wait([self._ask(ray.shutdown)], CLOSE_S)
+        finally:
+            for name in ("ray", "ray.data"):  # whatever still works now reports that it cannot
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+            self._processes.end()
+
+    def _ask(self, work: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        self._asked.put((work, future))
+        return future
+
+    def _serve(self) -> None:
+        """Does what is asked, one after the other, for as long as the process lives.
+
+        What Ray starts would die with the thread that started it.
+        """
+        while True:
+            work, future = self._asked.get()
+            try:
+                future.set_result(work())
+            except BaseException as exc:  # noqa: BLE001 - it is raised where it is waited for
+                future.set_exception(exc)
+
+    def _wait(self, future: Future[T]) -> T:
+        while not wait([future], TICK_S).done:
+            self.require_up()
+            _keep_own_handler()
+        return future.result()
+
+    def _connect(self) -> None:
+        if ray.is_initialized():
+            return
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
+        said = {"log_to_driver": False, "logging_level": logging.WARNING}
+        runtime = self._runtime
+        try:
+            if self._is_ours:
+                cpus = runtime.num_cpus
+                ray.init(address="local", num_cpus=cpus, include_dashboard=False, **said)
+                return
+            address = runtime.ray_address or os.environ.get("RAY_ADDRESS") or "auto"
+            require_address(address)
+            ray.init(address=address, **said)
+            self._cluster = Cluster()
+        except ChimeraError:
+            raise
+        except Exception as exc:  # (a bare `Exception` says that a busy machine took too long)
+            raise RunnerError(f"{FAILED}: {one_line(exc)}") from exc
 
 
-def _init_ray(kind: str, address: str | None, num_cpus: int | None) -> None:
-    for name, level in QUIET.items():
-        logging.getLogger(name).setLevel(level)
-    if kind == "cluster":
-        ray.init(address=address or "auto", log_to_driver=False, logging_level=logging.WARNING)
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its notes are for Ray's developers
-    ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+def _keep_own_handler() -> None:
+    """Has this process told of SIGTERM as it wishes: Ray would first print where it is."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def set_context() -> None:
@@ -93,4 +203,10 @@ def cause_of(exc: BaseException) -> BaseException:
     if bug is not None:
         return bug
     text = str(exc).strip().splitlines()
-    return CarrierError(f"Ray gave up: {text[-1] if text else type(exc).__name__}")
+    return CarrierError(f"Ray gave up: {text[-1][:LINE_CHARS] if text else type(exc).__name__}")
+
+
+def one_line(exc: BaseException) -> str:
+    """An error of Ray's, and what it came from → the start of what they say, as one line."""
+    said = [" ".join(str(found).split()) for found in (exc, exc.__cause__) if found is not None]
+    return ": ".join(text for text in said if text)[:LINE_CHARS] or type(exc).__name__

@@ -16,6 +16,7 @@ from chimera_ray.backends.limits import SLOT
 from chimera_ray.config import Config
 from chimera_ray.errors import BudgetError, StopError
 from chimera_ray.graph import Node
+from chimera_ray.ledger.claims import open_claims
 from chimera_ray.ledger.index import FAILED, NONE, OPEN, Index, PartLostError
 from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.writer import Writer
@@ -24,12 +25,11 @@ from chimera_ray.model_config import ModelConfig, VllmModel
 from chimera_ray.runners.expected import LONG, Expected, group_of, is_long, tokens_of
 from chimera_ray.runners.perform import perform
 from chimera_ray.runners.reins import Reins
+from chimera_ray.runners.shared_rows import Item, SharedRows
 from chimera_ray.runners.slots import Slots
 from chimera_ray.runners.stored_partials import StoredPartials, settled
 from chimera_ray.schemas import Call, Record, work_id
 
-Item = tuple[str, str]
-"""a row's id and its JSON"""
 OpenModel = Callable[[ModelConfig, Reins, int], Model]
 """a model's configuration, what holds it back, its connections at most → the model"""
 
@@ -56,9 +56,15 @@ class StageWorker:
         self._expected = Expected()
         self._slots = Slots(num_slots, self._expected.of)
         self._under_way: dict[str, asyncio.Task[Record | None]] = {}
+        self._shared = self._open_shared(store)
         self._grace_s = config.runtime.stop_grace_s
         self._reaper = asyncio.create_task(self._reap())
         self.num_in_flight = 0
+
+    @property
+    def trouble(self) -> str:
+        """What keeps a model of this stage from answering; empty: nothing."""
+        return next((model.trouble for model in self._models.values() if model.trouble), "")
 
     async def work(self, items: Sequence[Item]) -> AsyncIterator[list[Record]]:
         """Rows → their records, in groups, each as soon as it is durable.
@@ -102,6 +108,8 @@ class StageWorker:
     async def close(self) -> None:
         """Waits for what is being written, and gives back the models' connections."""
         self._reaper.cancel()
+        if self._shared is not None:
+            self._shared.close()
         await self._writer.close()
         for model in set(self._models.values()):
             await model.close()
@@ -113,27 +121,56 @@ class StageWorker:
         return task
 
     async def _do(self, item: Item, earlier: Sequence[Call]) -> Record | None:
-        group = group_of(item[1])
-        async with self._slots.take(LONG if is_long(earlier) else group) as slot:
-            if self._halt.reason is not None:
-                return None
-            SLOT.set(slot)
-            self._expected.begin(group)
-            self.num_in_flight += 1
-            try:
-                record = await perform(
-                    self.node, *item, self._models, earlier, self._run_id, self._writer.note
-                )
-            except StopError as exc:
-                self._halt.stop(exc)
-                return None
-            finally:
-                self.num_in_flight -= 1
-            self._expected.learn(group, tokens_of(record))
-        await self._writer.append(record)
-        if names := settled(self._served, self._every, record.calls):
+        """A row → its durable record, another run's where that one did it; None: stopped before."""
+        record: Record | None = None
+        while record is None:
+            async with self._slots.take(LONG if is_long(earlier) else group_of(item[1])) as slot:
+                if self._halt.reason is not None:
+                    return None
+                is_ours = self._shared is None or await self._shared.is_ours(item)
+                if is_ours:
+                    SLOT.set(slot)
+                    record = await self._perform(item, earlier)
+            if self._shared is not None and not is_ours:
+                record, earlier = await self._shared.ended(item)
+                if record is not None:
+                    return record
+            elif record is None:
+                break
+        if record is not None:
+            await self._writer.append(record)
+        if self._shared is not None and (record is None or record.outcome == "failed"):
+            await self._shared.give_back(item)
+        if record is not None and (names := settled(self._served, self._every, record.calls)):
             await asyncio.to_thread(self._partials.delete, names)
         return record
+
+    async def _perform(self, item: Item, earlier: Sequence[Call]) -> Record | None:
+        group = group_of(item[1])
+        self._expected.begin(group)
+        self.num_in_flight += 1
+        try:
+            record = await perform(
+                self.node, *item, self._models, earlier, self._run_id, self._writer.note
+            )
+        except StopError as exc:
+            self._halt.stop(exc)
+            return None
+        finally:
+            self.num_in_flight -= 1
+        self._expected.learn(group, tokens_of(record))
+        return record
+
+    def _open_shared(self, store: Store) -> SharedRows | None:
+        """What is shared with other runs; nothing where no model is asked, so nothing paid for."""
+        claims = open_claims(store, self.node.folder, self._run_id) if self.node.roles else None
+        if claims is None:
+            return None
+
+        def work_of(name: str) -> str:
+            return work_id(self.node.fingerprint, name)
+
+        return SharedRows(claims, work_of, self._ask_ledger, lambda: self._under_way, self._halt)
 
     def _learn(self, items: Sequence[Item], done: Mapping[str, Record]) -> None:
         """Takes in how long rows were that others did: their records are at hand as it is."""

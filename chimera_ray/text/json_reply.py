@@ -108,4 +108,5 @@ def _check_names(value: object) -> None:
 
 def _name(key: str) -> str:
     """A key → the same for all that a reader takes for it."""
-    return _NOT_IN_NAMES.sub("", skeleton(key)[0]) or key
+    seen = key.lower() if key.isascii() else skeleton(key)[0]
+    return _NOT_IN_NAMES.sub("", seen) or key

@@ -10,6 +10,8 @@ from chimera_ray.text.latex_escapes import is_text, repaired
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 _RAW_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)")
+_CONTROL = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
+"""a text without any, and without an escape that could make one, has none in its values either"""
 _COMMA = re.compile(r'"(?:[^"\\]++|\\.)*+"|,(?=\s*+[}\]])', re.DOTALL)
 
 
@@ -64,7 +66,8 @@ def object_value(text: str) -> dict[str, Any]:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise ParseError("the JSON object has half of a surrogate pair") from None
-    _check(value)
+    if _CONTROL.search(text):
+        _check(value)
     return value
 
 

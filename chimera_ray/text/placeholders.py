@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 MAX_COPIED_WORDS = 12
 """a run of the prompt's words from which on any text is a copy, whatever else it says"""
@@ -68,13 +67,23 @@ _JINJA = re.compile(r"\{[#%{]|[#%}]\}|</?\w{1,40}>")
 _CLOSING = {"{#": "#}", "{%": "%}", "{{": "}}"}
 
 
-class Passages(NamedTuple):
-    """A prompt's own words, without what is filled in."""
+class Passages:
+    """A prompt's own words, without what is filled in, and their runs by length."""
 
-    words: tuple[str, ...]
-    """empty words stand where something is filled in"""
-    places: dict[str, tuple[int, ...]]
-    """of each word"""
+    def __init__(self, words: Sequence[str]) -> None:
+        """Takes the words; empty ones stand where something is filled in."""
+        self._words = words
+        self._runs: dict[int, frozenset[tuple[str, ...]]] = {}
+
+    def hold(self, words: Sequence[str], length: int) -> bool:
+        """Words → whether so many of them in a row stand in the prompt in a row."""
+        if length not in self._runs:
+            self._runs[length] = frozenset(run for run in _runs(self._words, length) if all(run))
+        return not self._runs[length].isdisjoint(_runs(words, length))
+
+
+def _runs(words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
+    return zip(*(words[start:] for start in range(length)), strict=False)
 
 
 def is_placeholder(text: str) -> bool:
@@ -118,14 +127,7 @@ def prompt_passages(*sources: str) -> Passages:
     depends on the prompt alone.
     """
     kept = [chunk for source in sources for chunk in _own_chunks(source)]
-    words = [word for chunk in kept for word in ("", *_words(chunk))]
-    places: dict[str, list[int]] = {}
-    for place, word in enumerate(words):
-        places.setdefault(word, []).append(place)
-    return Passages(
-        words=tuple(words),
-        places={word: tuple(found) for word, found in places.items() if word},
-    )
+    return Passages([word for chunk in kept for word in ("", *_words(chunk))])
 
 
 def _own_chunks(source: str) -> Iterator[str]:
@@ -151,18 +153,7 @@ def copies_prompt(text: str, passages: Passages) -> bool:
     """
     words = _words(text)
     needed = max(MIN_COPIED_WORDS, len(words) - len(words) // 8)
-    return _longest_run(words, passages) >= min(needed, MAX_COPIED_WORDS)
-
-
-def _longest_run(words: Sequence[str], passages: Passages) -> int:
-    longest = 0
-    runs: dict[int, int] = {}
-    for word in words:
-        runs = {place: runs.get(place - 1, 0) + 1 for place in passages.places.get(word, ())}
-        longest = max(longest, max(runs.values(), default=0))
-        if longest >= MAX_COPIED_WORDS:
-            break
-    return longest
+    return passages.hold(words, min(needed, MAX_COPIED_WORDS))
 
 
 def _is_bracketed(text: str, plain: str) -> bool:
@@ -182,7 +173,10 @@ def _says_nothing(plain: str, phrases: frozenset[str]) -> bool:
 
 def _is_numbered_phrase(plain: str, phrases: frozenset[str]) -> bool:
     """Whether it is one of the phrases, perhaps one of several: "topic 3", "reason b"."""
-    return _is_phrase(plain, phrases) or _is_phrase(_LATER.sub("", plain), phrases)
+    if _is_phrase(plain, phrases):
+        return True
+    numbered = _LATER.search(plain)
+    return numbered is not None and _is_phrase(plain[: numbered.start()], phrases)
 
 
 def _is_phrase(plain: str, phrases: frozenset[str]) -> bool:
@@ -199,5 +193,8 @@ def _words(text: str) -> list[str]:
 
 def _plain(text: str) -> str:
     """Text → its letters and digits, in one case, one space between words."""
-    folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold()
+    if text.isascii():
+        folded = text.lower()
+    else:
+        folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold()
     return _NOT_IN_WORDS.sub(" ", folded).strip()

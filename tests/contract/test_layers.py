@@ -15,11 +15,12 @@ MAX_JOB_LINES = 60
 
 LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (
-        frozenset({"build", "report", "report_plan", "progress", "status"})
+        frozenset({"build", "report", "report_plan", "progress", "status", "terminal"})
         | {"model_check", "plan_error", "report_check"},
     ),
     (
         frozenset({"drive", "publish", "audit", "audit_labels", "account", "contamination"})
+        | {"provenance", "card"}
         | {"plan", "plan_flow", "plan_sample", "plan_time", "plan_estimate"}
         | {"plan_gpu", "plan_node"},
     ),
@@ -27,9 +28,10 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"frontier"}),),
     (frozenset({"graph"}),),
     (frozenset({"stage", "stages"}), frozenset({"backends"}), frozenset({"ledger"})),
-    (frozenset({"prompts", "text", "metrics", "benchmarks"}),),
+    (frozenset({"prompts", "text", "metrics", "benchmarks", "unforeseen"}),),
     (
         frozenset({"schemas", "call_log", "llm", "config", "model_config", "plan_config", "errors"})
+        | {"credentials"}
         | {"engine_fit", "engine_size"},
     ),
 )
@@ -46,7 +48,7 @@ HOMES = {
     "sympy": ("chimera_ray/metrics/answers/proof.py",),
     "rich": (
         *(f"chimera_ray/{name}.py" for name in ("report", "report_plan", "report_check")),
-        *(f"chimera_ray/{name}.py" for name in ("progress", "status")),
+        *(f"chimera_ray/{name}.py" for name in ("progress", "terminal")),
         "jobs/",
     ),
 }

@@ -10,8 +10,9 @@ from chimera_ray.build import Manifest
 from chimera_ray.config import Config
 from chimera_ray.contamination import contamination_of
 from chimera_ray.metrics.words import jaccard, ngrams
-from chimera_ray.report import console, summary
+from chimera_ray.report import summary
 from chimera_ray.schemas import ValidProblem
+from chimera_ray.terminal import console
 
 PLACE = STAGES.index("dedupe_problems") + 1
 JUDGING = (*STAGES[:PLACE], "decontaminate_problem", *STAGES[PLACE:])

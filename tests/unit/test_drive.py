@@ -33,7 +33,8 @@ from chimera_ray.model_config import OpenAIModel
 from chimera_ray.runners.local import LocalCarrier
 from chimera_ray.runners.perform import StageBugError, perform
 from chimera_ray.runners.reins import Reins
-from chimera_ray.runners.worker import Item, StageWorker, open_model
+from chimera_ray.runners.shared_rows import Item
+from chimera_ray.runners.worker import StageWorker, open_model
 from chimera_ray.schemas import Call, Draft, Record, Topic
 from chimera_ray.stage import Fold, Models, Params, Reject, fold, stage
 
@@ -342,6 +343,9 @@ class Passing:
 
     def in_flight(self) -> dict[str, int]:
         return {}
+
+    def notices(self) -> list[str]:
+        return []
 
     def close(self) -> None:
         return

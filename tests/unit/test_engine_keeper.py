@@ -11,6 +11,7 @@ from runs import config_of
 from virtual_time import run_virtually
 
 from chimera_ray.backends.engine_keeper import (
+    LATER_S,
     MAX_FRUITLESS,
     MAX_STARTS,
     Keeper,
@@ -306,6 +307,76 @@ def test_keeper_without_any_machine_gives_up_when_the_time_is_over() -> None:
     assert type(failure) is EngineError
     assert "engine_wait_s" in str(failure)
     assert gave_up_s == pytest.approx(WAIT_S, abs=11)
+
+
+class _Places:
+    """Starts of two engines, told apart by their order: the second fails as it is told."""
+
+    def __init__(self, first: _Launch, second: _Launch) -> None:
+        self.launches = {"first": first, "second": second}
+
+    async def __call__(self, avoided: Set[str], told: Callable[[str], None]) -> _Engine:
+        task = asyncio.current_task()
+        assert task is not None
+        name = task.get_name()
+        if name not in self.launches:
+            name = "first" if not self.launches["first"].begun_s else "second"
+            task.set_name(name)
+        return await self.launches[name](avoided, told)
+
+
+def test_keeper_goes_on_with_the_engines_that_serve_when_another_cannot_be_had() -> None:
+    broken = _Launch([_failed(text="CUDA out of memory") for _ in range(9)])
+
+    async def work(keeper: Keeper) -> tuple[Exception | None, list[str], list[object]]:
+        await asyncio.sleep(5 * (LOAD_S + LATER_S))
+        states = [note["state"] for note in notes_of({"id": keeper})]
+        return keeper.failure, [engine.node for engine in keeper.up.values()], states
+
+    launch = _Places(_Launch([_Engine("a")]), broken)
+    failure, nodes, (first, second) = _kept(launch, work, replicas=2)
+    assert (failure, nodes, first) == (None, ["a"], "up")
+    assert "CUDA out of memory" in str(second)
+    assert MAX_STARTS < len(broken.begun_s) < 9
+
+
+def test_keeper_whose_last_engine_is_lost_and_cannot_be_had_again_fails() -> None:
+    lost = _Launch([_Engine("a", lives_s=1_000), *(_failed() for _ in range(9))])
+    broken = _Launch([_failed() for _ in range(99)])
+
+    async def work(keeper: Keeper) -> Exception | None:
+        await _until(lambda: keeper.failure, keeper)
+        return keeper.failure
+
+    assert isinstance(_kept(_Places(lost, broken), work, replicas=2), EngineError)
+    assert len(lost.begun_s) == 1 + MAX_STARTS
+
+
+def test_keeper_engine_that_comes_back_serves_again() -> None:
+    flaky = _Launch([*(_failed() for _ in range(MAX_STARTS)), _Engine("b")])
+
+    async def work(keeper: Keeper) -> set[str]:
+        await _until(lambda: len(keeper.up) == 2, keeper)
+        return {engine.node for engine in keeper.up.values()}
+
+    assert _kept(_Places(_Launch([_Engine("a")]), flaky), work, replicas=2) == {"a", "b"}
+
+
+def test_keeper_whose_engine_cannot_be_asked_or_ended_starts_another() -> None:
+    class Broken(_Engine):
+        async def stats(self) -> Stats | None:
+            raise RuntimeError("no way there")
+
+        async def close(self) -> None:
+            raise RuntimeError("no way there either")
+
+    launch = _Launch([Broken("a"), _Engine("b")])
+
+    async def work(keeper: Keeper) -> list[str]:
+        await _until(lambda: len(launch.engines) == 2, keeper)
+        return [engine.node for engine in keeper.up.values()]
+
+    assert _kept(launch, work) == ["b"]
 
 
 def test_keeper_with_one_machine_waits_for_the_others_for_ever() -> None:

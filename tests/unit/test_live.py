@@ -146,3 +146,51 @@ def test_live_says_what_keeps_it_from_deleting(live: Live, store: Store) -> None
     store.write_text(FOLDER, "a file in the folder's place")
     with pytest.raises(LedgerError, match="cannot delete"):
         live.delete()
+
+
+def test_live_trouble_is_one_line_for_each_stage_until_it_is_over(live: Live) -> None:
+    live.tell_trouble("draft_problem", "a", "no answer from http://h/v1 for 12 s\n(refused)")
+    live.tell_trouble("draft_problem", "b", "no answer from http://h/v1 for 11 s")
+    live.tell_trouble("label_trajectory", "b", "0 replies in 60 s: HTTP 503 " + "x" * 9_999)
+    first, second = live.troubles()
+    assert first == "draft_problem: no answer from http://h/v1 for 12 s (refused)"
+    assert second.startswith("label_trajectory: 0 replies in 60 s")
+    assert len(second) < 500
+    assert (live.in_flight(), live.halt()) == ({}, None)
+    for actor, stage in (("a", "draft_problem"), ("b", "draft_problem"), ("b", "label_trajectory")):
+        live.tell_trouble(stage, actor, "")
+    assert live.troubles() == []
+
+
+@pytest.fixture
+def blocked(live: Live, store: Store) -> Live:
+    """A store that takes no file of this execution and gives none."""
+    store.write_text(FOLDER, "a file in the folder's place")
+    return live
+
+
+def test_live_that_cannot_be_told_fails_nobody_and_says_that_the_halt_is_untold(
+    blocked: Live,
+) -> None:
+    blocked.tell_in_flight("draft_problem", "a", 2)
+    blocked.tell_trouble("draft_problem", "a", "no answer")
+    blocked.tell_engines("[]")
+    assert blocked.count_birth("a") == 0
+    assert not blocked.tell_halt("a", BudgetError("spent"))
+    assert (blocked.in_flight(), blocked.troubles(), blocked.engines()) == ({}, [], [])
+    assert blocked.halt() is None
+
+
+@pytest.mark.parametrize("said", ["", "many", "-", "\x00", "1.5"], ids=ascii)
+def test_live_births_that_cannot_be_read_count_from_none(
+    live: Live, store: Store, said: str
+) -> None:
+    store.write_text(f"{FOLDER}/.births-a", said)
+    assert [live.count_birth("a") for _ in range(2)] == [0, 1]
+
+
+def test_live_halt_that_is_no_text_still_stops_the_run(live: Live, store: Store) -> None:
+    store.write(f"{FOLDER}/.halt-a", lambda sink: sink.write(b"\xff\xfe{"))
+    store.write(f"{FOLDER}/draft_problem-a", lambda sink: sink.write(b"\xff"))
+    assert isinstance(live.halt(), StopError)
+    assert live.in_flight() == {}

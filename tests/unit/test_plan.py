@@ -19,9 +19,9 @@ from chimera_ray.plan import Plan, plan_run
 from chimera_ray.plan_config import PlanConfig
 from chimera_ray.plan_estimate import Dice, Range, assumed, constant, fold_share, range_of, rate
 from chimera_ray.plan_time import RoleLoad, SegmentTime, StageLoad, times_of
-from chimera_ray.report import console
 from chimera_ray.report_plan import plan as shown
 from chimera_ray.runners.local import LocalCarrier
+from chimera_ray.terminal import console
 
 CONF = str(Path(__file__).parents[2] / "conf")
 ASKING = {

@@ -17,8 +17,8 @@ from chimera_ray.plan_estimate import constant
 from chimera_ray.plan_gpu import EnginePlan, Gpus, gpus_of
 from chimera_ray.plan_node import NodePlan
 from chimera_ray.plan_time import RoleLoad, StageLoad, times_of
-from chimera_ray.report import console
 from chimera_ray.report_plan import plan as shown
+from chimera_ray.terminal import console
 
 SHAPE = {
     "num_layers": 32,

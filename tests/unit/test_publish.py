@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ import yaml
 from runs import STAGES, Run, built, config_of, payloads_of, records_of
 
 from chimera_ray import publish as publishing
+from chimera_ray.account import account_for
 from chimera_ray.build import Manifest
+from chimera_ray.card import Published
 from chimera_ray.config import Config
 from chimera_ray.frontier import walk
 from chimera_ray.ledger.parts import is_part, part_name, write_part
 from chimera_ray.ledger.store import Store
-from chimera_ray.publish import SCHEMA, Published, publish
+from chimera_ray.publish import SCHEMA, publish
 from chimera_ray.schemas import Call, Example, Record, ValidProblem
 
+SOLVING = ("sample_trajectory",)
 PAPER = ["index", "subject", "topic", "question", "answer", "solution"]
 PAPER += ["original_solution", "correctness"]
 MODELS = {
@@ -91,7 +94,12 @@ def test_publish_columns_hold_what_the_ledger_says(run: Run) -> None:
         assert row["answer"] == example.reference_answer == problem.reference_answer
         assert row["original_solution"] == problem.draft_solution
         assert (row["draft_index"], row["facet"]) == (problem.draft_index, problem.facet)
-        assert row["verdicts"] == [verdict.model_dump() for verdict in problem.verdicts]
+        assert row["verdicts"] == [
+            {**verdict.model_dump(), "model": f"simulated-{verdict.verifier}"}
+            for verdict in problem.verdicts
+        ]
+        assert row["drafted_by"] == "simulated-drafter"
+        assert row["solved_by"] == "simulated-solver"
         assert row["correctness"] is example.is_correct
         assert row["solution"].startswith("<think>\n")
         assert row["solution"].endswith(f"\n</think>\n\n{example.final_part}")
@@ -105,20 +113,23 @@ def test_publish_columns_hold_what_the_ledger_says(run: Run) -> None:
     assert {row["correctness"] for row in rows} == {True, False}
 
 
-def _rewritten(run: Run, folder: Path, rewrite: Callable[[Call], Call]) -> Run:
-    """A run → a copy of it, in which other calls led to its trajectories."""
+def _rewritten(
+    run: Run, folder: Path, rewrite: Callable[[Call], Call], stages: Sequence[str] = SOLVING
+) -> Run:
+    """A run → a copy of it, in which other calls led to the rows of some stages."""
     shutil.copytree(Path(run.config.output_dir) / "ledger", folder / "ledger")
     changed = copy.copy(run)
     changed.config = run.config.model_copy(update={"output_dir": str(folder)})
     changed.store = Store(str(folder))
-    stage = run.stage("sample_trajectory")
-    records = [
-        record._replace(calls=tuple(map(rewrite, record.calls))) for record in records_of(stage)
-    ]
-    for name in filter(is_part, changed.store.names(stage.folder)):
-        changed.store.delete(f"{stage.folder}/{name}")
-    write_part(changed.store, stage.folder, part_name("tests", 0), records)
+    for stage in map(run.stage, stages):
+        records = [
+            record._replace(calls=tuple(map(rewrite, record.calls))) for record in records_of(stage)
+        ]
+        for name in filter(is_part, changed.store.names(stage.folder)):
+            changed.store.delete(f"{stage.folder}/{name}")
+        write_part(changed.store, stage.folder, part_name("tests", 0), records)
     changed.standings = list(walk(changed.graph, changed.store))
+    changed.account = account_for(changed.standings, changed.store)
     return changed
 
 
@@ -153,6 +164,38 @@ def test_publish_trajectory_whose_call_is_not_there_is_told_apart_from_an_undist
     changed = _rewritten(run, tmp_path, lambda call: call._replace(status="truncated"))
     resumed = _table(_publish(changed))["resumed_tokens"]
     assert resumed.null_count == len(resumed) > 0
+
+
+ASKING = ("draft_problem", "validate_problem", "sample_trajectory", "label_trajectory")
+
+
+def test_publish_names_the_models_that_answered_whatever_is_configured_now(
+    run: Run, tmp_path: Path
+) -> None:
+    """A ledger tells who wrote a row; a model that was renamed since did not."""
+
+    def renamed(call: Call) -> Call:
+        which = "b" if call.seed % 2 else "a"
+        return call._replace(model=f"true|{call.role}-{which}")
+
+    changed = _rewritten(run, tmp_path, renamed, ASKING)
+    published = _publish(changed)
+    for row in _table(published).to_pylist():
+        assert row["drafted_by"] in ("true|drafter-a", "true|drafter-b")
+        assert row["solved_by"] in ("true|solver-a", "true|solver-b")
+        assert row["graded_by"] in ("true|grader-a", "true|grader-b")
+        for verdict in row["verdicts"]:
+            assert verdict["model"].startswith(f"true|{verdict['verifier']}-")
+    card = (Path(published.folder) / "README.md").read_text(encoding="utf-8")
+    assert "| solver | true&#124;solver-a, true&#124;solver-b |" in card
+    assert "simulated-solver" not in card
+
+
+def test_publish_row_whose_calls_are_not_there_names_no_model(run: Run, tmp_path: Path) -> None:
+    changed = _rewritten(run, tmp_path, lambda call: call._replace(status="error"), ASKING)
+    for row in _table(_publish(changed)).to_pylist():
+        assert [row[f"{what}_by"] for what in ("drafted", "solved", "graded")] == [None] * 3
+        assert {verdict["model"] for verdict in row["verdicts"]} == {None}
 
 
 def _is_said(row: dict[str, Any], text: str) -> bool:

@@ -16,7 +16,8 @@ from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Reply, Request, Usage
 from chimera_ray.model_config import ModelConfig, OpenAIModel
 from chimera_ray.runners.reins import Reins
-from chimera_ray.runners.worker import Item, StageWorker
+from chimera_ray.runners.shared_rows import Item
+from chimera_ray.runners.worker import StageWorker
 from chimera_ray.schemas import Call, Record, row_id, work_id
 
 TOKENS = {"Literature": 10, "Mathematics": 1_000, "Physics": 400}
@@ -25,7 +26,7 @@ TOKENS = {"Literature": 10, "Mathematics": 1_000, "Physics": 400}
 class _Solver:
     """Says as much as the problem's subject takes, and keeps the problems in their order."""
 
-    name = "solver"
+    name, trouble = "solver", ""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

@@ -98,7 +98,10 @@ _INNER_DOLLARS = re.compile(r"(?<!\\)\$(?! )((?:[^$ \\]|\\.)[^$]*)(?<![ \\])\$(?
 
 def normal_text(text: str) -> str:
     """Answer → its text without what carries no meaning."""
-    text = _unwrapped(text.strip())
+    text = text.strip()
+    if text.isascii() and text.isalnum():
+        return text
+    text = _unwrapped(text)
     for pattern, replacement in _RUNS:
         text = pattern.sub(replacement, text)
     text = text.translate(_CHARACTERS)

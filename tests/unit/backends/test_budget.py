@@ -412,7 +412,7 @@ def test_purses_pass_the_cap_by_no_more_than_calls_in_flight_cost_above_their_es
 class Priced:
     """A model whose calls cost what they are told to."""
 
-    name = "priced"
+    name, trouble = "priced", ""
 
     def __init__(self, *script: Usage | Exception) -> None:
         self._script = deque(script)

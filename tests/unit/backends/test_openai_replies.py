@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_replies import MAX_TOKENS_SAID, reply_from, reply_of
 from chimera_ray.errors import TransientProviderError
 from chimera_ray.llm import Message, Reply, Request, Usage
@@ -36,7 +37,7 @@ def _body(**changes: Any) -> dict[str, Any]:
 
 def _reply(content: bytes, **headers: str) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return reply_of(content, named, CONFIG, REQUEST)
+    return reply_of(Answer(200, named, content), CONFIG, REQUEST)
 
 
 def _replied(**changes: Any) -> Reply:

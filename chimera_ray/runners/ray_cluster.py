@@ -1,0 +1,94 @@
+"""A Ray cluster that others started: whether an address is one, and whether it still answers.
+
+It is asked by plain connections: what Ray itself offers waits for minutes, or for ever.
+"""
+
+import socket
+import time
+
+import ray
+
+from chimera_ray.errors import RunnerError
+
+REACH_S = 10.0
+"""for an address to answer before it is joined"""
+PROBE_S, EVERY_S = 1.0, 2.0
+NODE_S = 5.0
+"""without this machine's raylet, which nothing replaces"""
+HEAD_S = 45.0
+"""without the head, whose place another may take; Ray itself gives up after 60"""
+
+
+def require_address(address: str) -> None:
+    """Raise RunnerError unless the address may be that of a cluster's head, and somebody answers.
+
+    "auto" is Ray's word for the cluster that was started on this machine.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "/" in address or not host or not port.isdecimal():
+        raise RunnerError(
+            f"{address} is no address of a Ray cluster (runtime.ray_address, or RAY_ADDRESS in the "
+            "environment): it is to be host:port of its head, 6379 by default; http:// is for "
+            "`ray job submit --address`"
+        )
+    until = time.monotonic() + REACH_S
+    while why := _silence(host, int(port)):
+        if time.monotonic() > until:
+            raise RunnerError(f"no Ray cluster answers at {address}: {why}")
+        time.sleep(PROBE_S)
+
+
+class Cluster:
+    """The cluster that this process has joined."""
+
+    def __init__(self) -> None:
+        """Learns where its head is, and the raylet of this machine."""
+        context = ray.get_runtime_context()
+        here = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+        head_host, _, head_port = context.gcs_address.rpartition(":")
+        self._parts = {
+            "the cluster's head": _Part(head_host, int(head_port), HEAD_S),
+            "this machine's raylet": _Part(
+                here["NodeManagerAddress"], here["NodeManagerPort"], NODE_S
+            ),
+        }
+        self._next_at = 0.0
+        self.notice = ""
+        """what does not answer just now; empty: all does"""
+
+    def lost(self) -> str:
+        """What has not answered for too long, in words; empty: nothing."""
+        now = time.monotonic()
+        if now < self._next_at:
+            return ""
+        self._next_at = now + EVERY_S
+        self.notice = ""
+        for name, part in self._parts.items():
+            if not (why := _silence(part.host, part.port)):
+                part.heard_at = time.monotonic()
+                continue
+            silent_s = time.monotonic() - part.heard_at
+            said = f"{name} at {part.host}:{part.port} does not answer for {silent_s:.0f} s: {why}"
+            if silent_s > part.limit_s:
+                return said
+            self.notice = said
+        return ""
+
+
+class _Part:
+    """A process of the cluster that nothing goes on without."""
+
+    def __init__(self, host: str, port: int, limit_s: float) -> None:
+        self.host, self.port, self.limit_s = host.strip("[]"), port, limit_s
+        self.heard_at = time.monotonic()
+
+
+def _silence(host: str, port: int) -> str:
+    """Why nobody answers there; empty: somebody does."""
+    try:
+        socket.create_connection((host.strip("[]"), port), PROBE_S).close()
+    except (OSError, OverflowError) as exc:
+        return f"{type(exc).__name__}: {exc}"
+    return ""
