@@ -147,11 +147,17 @@ def _recover(store: Store, folder: str, name: str) -> bool:
         os.close(file)
 
 
-def make_part(store: Store, folder: str, name: str) -> bool:
+def make_part(store: Store, folder: str, name: str, size: int | None = None) -> bool:
     """A journal that is not written any more → whether it was there; its records are a part now.
 
     Bytes that are no record were never durable if they stand at the end and begin a frame: a kill
     left them. Of other such bytes the journal is kept, set aside.
+
+    Args:
+        store: where the ledger lives.
+        folder: the stage's folder in it.
+        name: the journal's.
+        size: its bytes that count, if its writer knows.
 
     Raises:
         LedgerError: the part could not be written; the journal stays.
@@ -163,7 +169,7 @@ def make_part(store: Store, folder: str, name: str) -> bool:
         return False
     except OSError as exc:
         raise LedgerError(f"cannot read {store.path(path)}: {exc}") from exc
-    found = scan(content)
+    found = scan(content if size is None else content.slice(0, size))
     if found.frames and not store.exists(f"{folder}/{part_of(name)}"):
         rows, dropped = _without_superseded(pa.Table.from_batches(f.rows for f in found.frames))
         totals = sum_totals([sum_totals(f.totals for f in found.frames), dropped], sign=-1)

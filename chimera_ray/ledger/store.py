@@ -82,9 +82,9 @@ class Store:
         return bool(self.fs.get_file_info(self.path(path)).type != pafs.FileType.NotFound)
 
     def is_readable(self, path: str) -> bool:
-        """Whether it can be opened: a regular file, and this user may read it."""
+        """Whether a name is that of a regular file, which this user may read."""
         if not self.is_local:
-            return self.fs.get_file_info(self.path(path)).type == pafs.FileType.File
+            return True  # there are no others
         found = self.path(path)
         try:
             is_regular = stat.S_ISREG(os.stat(found).st_mode)

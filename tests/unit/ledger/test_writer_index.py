@@ -13,17 +13,17 @@ import pytest
 from fakes import call_of
 
 from chimera_ray.errors import LedgerError
+from chimera_ray.ledger.counting import read_totals
 from chimera_ray.ledger.index import (
     ACCEPTED,
     FAILED,
     NONE,
     REJECTED,
-    SET_ASIDE,
     Index,
     PartLostError,
 )
-from chimera_ray.ledger.parts import SCHEMA, is_part, part_name, read_totals, write_part
-from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.parts import SCHEMA, is_part, part_name, write_part
+from chimera_ray.ledger.store import SET_ASIDE, Store
 from chimera_ray.ledger.writer import Writer
 from chimera_ray.schemas import Outcome, Output, Record, digest
 
