@@ -123,7 +123,7 @@ def _is_beginning(content: pa.Buffer, at: int) -> bool:
     if len(head) < _HEAD.size:
         return _MARK.startswith(head[: len(_MARK)])
     mark, num_counted, num_rows, _ = _HEAD.unpack(head)
-    return mark == _MARK and at + _HEAD.size + num_counted + num_rows > content.size
+    return bool(mark == _MARK and at + _HEAD.size + num_counted + num_rows > content.size)
 
 
 def _checksum(sizes: tuple[int, int], counted: pa.Buffer | bytes, body: pa.Buffer) -> int:

@@ -150,7 +150,9 @@ def test_close_of_an_unused_writer_writes_nothing(tmp_path: Path) -> None:
 
 
 class _Disk:
-    """A store whose writes fail while it is full; each write says when it begins."""
+    """An object store whose writes fail while it is full; each write says when it begins."""
+
+    is_local = False
 
     def __init__(self, store: Store) -> None:
         self.store, self.is_full, self.began = store, True, asyncio.Event()
