@@ -14,6 +14,7 @@ from chimera_ray.errors import CarrierError, ChimeraError
 from chimera_ray.frontier import Inputs, Standing, source_of, stand
 from chimera_ray.graph import Graph, Node
 from chimera_ray.ledger.index import PartLostError
+from chimera_ray.ledger.journal import recover
 from chimera_ray.ledger.parts import part_name, write_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners import Carrier
@@ -70,6 +71,9 @@ def _drive(
     for segment in segments:
         num_done, trouble = -1, None
         while True:
+            for node in segment:
+                store.sweep(node.folder)
+                recover(store, node.folder)
             standings = _stand(segment, inputs.sample(max_rows), store, run_id)
             watch(standings)
             if not any(len(standing.todo) for standing in standings):
