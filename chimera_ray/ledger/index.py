@@ -157,11 +157,11 @@ class Index:
     def _drop(self, name: str, fresh: Sequence[_Rows]) -> list[_Rows]:
         """Forgets a journal that is a part now, which has been taken in; its places are no more."""
         place, _ = self._tails.pop(name)
-
-        self._known, *fresh = [
-            rows.take(rows.position >> 32 != place) for rows in (self._known, *fresh)
-        ]
-        return fresh
+        is_gone = self._known.position >> 32 == place
+        mine = self._known.key[is_gone & self._known.is_mine]
+        self._known = self._known.take(~is_gone)
+        kept = [rows.take(rows.position >> 32 != place) for rows in fresh]
+        return [rows._replace(is_mine=rows.is_mine | np.isin(rows.key, mine)) for rows in kept]
 
     def look_up(self, work_ids: Iterable[str]) -> Found:
         """Work ids → the outcome and the place of each one's winning record."""
@@ -233,15 +233,16 @@ class Index:
             raise PartLostError(f"{self.folder}/{name}") from None
 
     def _keep_winners(self, fresh: Sequence[_Rows]) -> None:
-        rows = _Rows(*(np.concatenate(arrays) for arrays in zip(self._known, *fresh, strict=True)))
-        is_failed = rows.outcome >= FAILED  # or open: neither is an end
-        sign = np.where(is_failed, -1, 1)
-        order = np.lexsort((sign * rows.position, sign * rows.age, is_failed, rows.key))
-        keys = rows.key[order]
-        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
-        kept = order[first]
-        is_mine = np.logical_or.reduceat(rows.is_mine[order], first) if len(first) else rows.is_mine
-        self._known = rows.take(kept)._replace(is_mine=is_mine)
+        """Takes in rows; only theirs are sorted, as a live journal brings a few at a time."""
+        known = self._known
+        keys = np.unique(np.concatenate([rows.key for rows in fresh]))
+        at = np.searchsorted(known.key, keys)
+        keys, at = keys[at < len(known.key)], at[at < len(known.key)]
+        is_rival = np.zeros(len(known.key), bool)
+        is_rival[at[known.key[at] == keys]] = True
+        winners = _winners([known.take(is_rival), *fresh])
+        rows = _joined([known.take(~is_rival), winners])
+        self._known = rows.take(np.argsort(rows.key, kind="stable"))  # linear: two sorted runs
 
     def _read(self, name: str, read: Callable[[Any], T]) -> T:
         """A part's name and what reads it → what it gives.
@@ -272,6 +273,22 @@ class Index:
         except UNREADABLE as exc:
             self._store.set_aside(path, f"corrupt: {exc}")
             raise PartLostError(path) from None
+
+
+def _joined(several: Sequence[_Rows]) -> _Rows:
+    return _Rows(*(np.concatenate(columns) for columns in zip(*several, strict=True)))
+
+
+def _winners(several: Sequence[_Rows]) -> _Rows:
+    """Records → by key the one that wins, in the order of the keys."""
+    rows = _joined(several)
+    is_failed = rows.outcome >= FAILED  # or open: neither is an end
+    sign = np.where(is_failed, -1, 1)
+    order = np.lexsort((sign * rows.position, sign * rows.age, is_failed, rows.key))
+    keys = rows.key[order]
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    is_mine = np.logical_or.reduceat(rows.is_mine[order], first) if len(first) else rows.is_mine
+    return rows.take(order[first])._replace(is_mine=is_mine)
 
 
 def _open(source: pa.NativeFile, columns: Sequence[str]) -> pq.ParquetFile:
