@@ -57,18 +57,23 @@ class Counts:
 
 def paid_in(store: Store, folder: str, run_id: str) -> dict[str, dict[str, float]]:
     """A stage's folder and an execution → what that one's calls there came to, by role."""
+    missed: set[str] = set()
     while True:
-        names = store.names(folder)
+        names, gone = store.names(folder), set()
         found = [read_paid(store, f"{folder}/{name}", run_id) for name in names if is_part(name)]
-        try:
-            for name in live_journals(names):
+        for name in live_journals(names):
+            try:
                 totals = [frame.totals for frame in Tail(store, f"{folder}/{name}").read()]
-                found += [one["roles"] for one in totals if run_id in one["runs"]]
-        except FileNotFoundError:  # it is a part now, which may not have been listed
-            continue
-        several = [{"outcomes": {}, "outputs": 0, "runs": {}, "roles": roles} for roles in found]
-        roles: dict[str, dict[str, float]] = sum_totals(several)["roles"]
-        return roles
+            except FileNotFoundError:  # it is a part now, which may not have been listed
+                gone.add(name)
+                continue
+            found += [one["roles"] for one in totals if run_id in one["runs"]]
+        if gone <= missed:
+            break
+        missed |= gone
+    several = [{"outcomes": {}, "outputs": 0, "runs": {}, "roles": roles} for roles in found]
+    roles: dict[str, dict[str, float]] = sum_totals(several)["roles"]
+    return roles
 
 
 def read_totals(store: Store, path: str) -> Totals | None:

@@ -137,8 +137,6 @@ class Index:
     def _take_journal(self, name: str, fresh: list[_Rows]) -> bool:
         """Takes in what a journal has more than the last time; whether it is still there."""
         if name not in self._tails:
-            if not self._store.is_readable(f"{self.folder}/{name}"):
-                return False
             self._tails[name] = len(self._files), Tail(self._store, f"{self.folder}/{name}")
             self._files.append(name)
         place, tail = self._tails[name]

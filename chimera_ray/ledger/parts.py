@@ -63,7 +63,15 @@ FORMAT = b"3"
 TOTALS_KEY = b"chimera_ray.totals"
 ROW_GROUP = 512
 _HALF = re.compile("[\ud800-\udfff]")
-UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError)
+UNREADABLE = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    RecursionError,
+)
 """what reading a file may raise that is no part, or no longer"""
 if CALL.names != list(Call._fields) or SCHEMA.names != list(Record._fields):
     raise AssertionError("the ledger's Arrow schema and schemas.Record have drifted apart")

@@ -33,7 +33,7 @@ class Tail:
         """The frames that have come since the last time; half a frame is not there yet.
 
         Raises:
-            FileNotFoundError: the journal is a part now.
+            FileNotFoundError: the journal is a part now, or was no file.
             LedgerError: it cannot be read.
         """
         if self._end and self._store.size(self._path) == self._end:
@@ -72,6 +72,8 @@ class Tail:
         return pa.Table.from_batches(batches).select(names).take(pa.array(places))
 
     def _bytes(self, start: int) -> pa.Buffer:
+        if not self._store.is_readable(self._path):
+            raise FileNotFoundError(self._path)
         try:
             with self._store.fs.open_input_file(self._store.path(self._path)) as source:
                 source.seek(min(start, source.size()))
