@@ -82,7 +82,7 @@ def _after_opening(content: pa.Buffer) -> int:
     first = bytes(content[: len(OPENING)])
     if first == OPENING:
         return len(OPENING)
-    if first.startswith(_KIND) and first[len(_KIND) :].isdigit():
+    if len(first) == len(OPENING) and first.startswith(_KIND) and first[len(_KIND) :].isdigit():
         found = first[len(_KIND) :].lstrip(b"0").decode()
         raise LedgerError(
             f"a journal of this ledger has format {found!r}, and this version reads "
