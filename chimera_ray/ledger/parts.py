@@ -71,6 +71,7 @@ UNREADABLE = (
     LookupError,
     OverflowError,
     RecursionError,
+    EOFError,
 )
 """what reading a file may raise that is no part, or no longer"""
 if CALL.names != list(Call._fields) or SCHEMA.names != list(Record._fields):
