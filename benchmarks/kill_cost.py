@@ -42,6 +42,8 @@ class Kill(NamedTuple):
     in_flight: int
     per_s: float
     """replies in the second before the kill"""
+    at: float
+    """seconds since the epoch"""
 
 
 def start(subject: str, url: str, folder: str, slots: int) -> psutil.Popen:
@@ -60,6 +62,7 @@ def kill_once(run: psutil.Popen, server: StubServer, most: int) -> Kill:
             sys.exit(f"the run ended with {run.returncode} before it was killed")
         time.sleep(0.02)
         seen.append((time.monotonic(), server.counts()["finished"]))
+    killed_at = time.time()
     kill_all(run)
     time.sleep(SETTLED_S)
     after = server.counts()
@@ -68,6 +71,7 @@ def kill_once(run: psutil.Popen, server: StubServer, most: int) -> Kill:
         after["finished"] - before["finished"],
         unanswered(after) - unanswered(before),
         (count - first) / max(at - first_at, 0.02),
+        killed_at,
     )
 
 
@@ -86,6 +90,7 @@ def main() -> None:
     )
     kills: list[Kill] = []
     again: Counter[int] = Counter()
+    oldest: dict[int, float] = {}
     requests: dict[str, int] = {}
     last_start: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder, StubServer(behaviour) as server:
@@ -100,20 +105,38 @@ def main() -> None:
                 sys.exit(f"the last run ended with {code}")
             for key, count in server.keys().items():
                 if more := count.requests - requests.get(key, 0):
-                    again[last_start.get(key, -1)] += more
+                    before = last_start.get(key, -1)
+                    again[before] += more
+                    if before >= 0:
+                        ages = [kills[before].at - at for at in count.finished_at]
+                        age = min((age for age in ages if age >= 0), default=0.0)
+                        oldest[before] = max(oldest.get(before, 0.0), age)
                     requests[key], last_start[key] = count.requests, number
         num_finished = server.counts()["finished"]
-    report(kills, again, rows, num_finished)
+    report(kills, again, oldest, rows, num_finished)
 
 
-def report(kills: list[Kill], again: Counter[int], rows: int, num_finished: int) -> None:
+def report(
+    kills: list[Kill],
+    again: Counter[int],
+    oldest: dict[int, float],
+    rows: int,
+    num_finished: int,
+) -> None:
     """Prints each kill's cost; ends with 1 if one of them cost more than is allowed."""
-    heads = ("replies before", "replies/s", "in flight", "made again", "made again - in flight")
+    heads = (
+        "replies before",
+        "replies/s",
+        "in flight",
+        "made again",
+        "more than those",
+        "oldest ms",
+    )
     table = new_table("kill -9 of driver and workers", "kill", *heads)
     over = [again[number] - kill.in_flight for number, kill in enumerate(kills)]
     for number, kill in enumerate(kills):
         cells = (kill.answered, round(kill.per_s), kill.in_flight, again[number], over[number])
-        table.add_row(str(number), *map(str, cells))
+        table.add_row(str(number), *map(str, cells), f"{oldest.get(number, 0.0) * 1000:.0f}")
     CONSOLE.print(table)
     said = (
         f"{rows} rows, {num_finished} replies; made again beyond those in flight: {sum(over)}, "
