@@ -18,6 +18,7 @@ from chimera_ray.ledger.journal import recover
 from chimera_ray.ledger.parts import part_name, write_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners import Carrier
+from chimera_ray.runners.stored_partials import FOLDER as PARTIALS
 from chimera_ray.runners.perform import StageBugError, outputs_of
 from chimera_ray.schemas import Outcome, Record, Row, work_id
 from chimera_ray.stage import Fold, Reject
@@ -66,6 +67,7 @@ def drive(
 def _drive(
     graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch, max_rows: int | None
 ) -> None:
+    store.sweep(PARTIALS)
     inputs = source_of(graph)
     segments = graph.segments() if max_rows is None else [(node,) for node in graph.nodes]
     for segment in segments:

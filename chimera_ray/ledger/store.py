@@ -59,6 +59,7 @@ class Store:
         Raises:
             ConfigError: it cannot, and why.
         """
+        self.sweep("")
         probe = f"{_PROBE}{os.getpid()}-{token_hex(4)}"
         try:
             self.write(probe, lambda sink: sink.write(b"x"))
