@@ -18,8 +18,8 @@ from chimera_ray.ledger.journal import recover
 from chimera_ray.ledger.parts import part_name, write_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners import Carrier
-from chimera_ray.runners.stored_partials import FOLDER as PARTIALS
 from chimera_ray.runners.perform import StageBugError, outputs_of
+from chimera_ray.runners.stored_partials import FOLDER as PARTIALS
 from chimera_ray.schemas import Outcome, Record, Row, work_id
 from chimera_ray.stage import Fold, Reject
 
