@@ -3,10 +3,10 @@
     python benchmarks/kill_cost.py                      20 kills of one run on Ray
     python benchmarks/kill_cost.py --subject local      the same without Ray
 
-256 calls in flight, 0.5 s each, against the stub server. After each kill the same run goes on, until
-the next one; at last it ends. A call is made again if its request comes once more in a later start.
-Those in flight at the kill must be: the ones that the server had not answered, which it sees cut
-off, and the ones whose answer the run had not read yet. Beyond these at most `ALLOWED` may.
+256 calls in flight, 0.5 s each, against the stub server. After each kill the same run goes on,
+until the next one; at last it ends. A call is made again if its request comes once more in a later
+start. Those in flight at the kill must be: the ones that the server had not answered, which it sees
+cut off, and the ones whose answer the run had not read yet. Beyond these at most `ALLOWED` may.
 """
 
 import argparse
@@ -142,8 +142,8 @@ def report(
         table.add_row(str(number), *map(str, cells), f"{oldest.get(number, 0.0) * 1000:.0f}")
     CONSOLE.print(table)
     said = (
-        f"{rows} rows, {num_finished} replies; made again beyond the {slots} in flight: {sum(over)}, "
-        f"at most {max(over)} by one kill, {ALLOWED} allowed"
+        f"{rows} rows, {num_finished} replies; made again beyond the {slots} in flight: "
+        f"{sum(over)}, at most {max(over)} by one kill, {ALLOWED} allowed"
     )
     sys.exit(0 if verdict(max(over) <= ALLOWED, said) else 1)
 
