@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 import pyarrow.parquet as pq
@@ -27,7 +27,10 @@ from chimera_ray.config import Config, read_config
 from chimera_ray.frontier import walk
 from chimera_ray.graph import build_graph
 from chimera_ray.ledger.index import NONE, OPEN
+from chimera_ray.ledger.journal import live_journals
+from chimera_ray.ledger.parts import is_part
 from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.tail import Tail
 from chimera_ray.model_config import SimulatedModel
 from chimera_ray.schemas import Record
 
@@ -158,13 +161,24 @@ def outcomes_of(config: Config) -> Outcomes:
 def paid_in(output_dir: Path) -> dict[str, Paid]:
     """An output folder → request id → the reply, for every reply in any record of its ledger."""
     found: dict[str, Paid] = {}
-    for path in sorted(output_dir.glob("ledger/*/*/part-*.parquet")):
-        columns = [f"calls.list.element.{name}" for name in (*Paid._fields, "request_id")]
-        for row in pq.ParquetFile(path).read(columns).to_pylist():
-            for call in row["calls"]:
+    store = Store(str(output_dir))
+    for folder in sorted(output_dir.glob("ledger/*/*")):
+        for rows in _rows_in(store, str(folder.relative_to(output_dir))):
+            for call in (call for calls in rows for call in calls):
                 if call["request_id"]:
                     found[call["request_id"]] = Paid(call["role"], call["cost_usd"])
     return found
+
+
+def _rows_in(store: Store, folder: str) -> Iterator[list[list[dict[str, Any]]]]:
+    """A stage's folder → the calls of each record of each file, journals included."""
+    names = store.names(folder)
+    for name in filter(is_part, names):
+        columns = [f"calls.list.element.{name}" for name in (*Paid._fields, "request_id")]
+        yield pq.ParquetFile(store.path(folder, name)).read(columns)["calls"].to_pylist()
+    for name in live_journals(names):
+        for frame in Tail(store, f"{folder}/{name}").read():
+            yield frame.rows["calls"].to_pylist()
 
 
 def load() -> str:

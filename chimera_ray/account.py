@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel
 
 from chimera_ray.frontier import Standing
-from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, OPEN, REJECTED, SET_ASIDE
-from chimera_ray.ledger.parts import COUNTED, is_part, read_paid
-from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.counting import paid_in
+from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, OPEN, REJECTED
+from chimera_ray.ledger.store import SET_ASIDE, Store
+from chimera_ray.ledger.totals import COUNTED
 from chimera_ray.provenance import models_by_role
 from chimera_ray.stages.validate_problem import DECLINED
 
@@ -96,12 +97,11 @@ def account_for(standings: Sequence[Standing], store: Store) -> Account:
 
 
 def paid_by(run_id: str, folders: Sequence[str], store: Store) -> dict[str, RoleAccount]:
-    """An execution's id → what its own calls came to by role, from the parts that hold them."""
+    """An execution's id → what its own calls came to by role, from the files that hold them."""
     roles: dict[str, dict[str, float]] = {}
     for folder in folders:
-        for name in filter(is_part, store.names(folder)):
-            for role, counts in read_paid(store, f"{folder}/{name}", run_id).items():
-                add_counts(roles.setdefault(role, {}), counts)
+        for role, counts in paid_in(store, folder, run_id).items():
+            add_counts(roles.setdefault(role, {}), counts)
     return {role: RoleAccount(**counts) for role, counts in roles.items()}
 
 

@@ -23,6 +23,7 @@ from chimera_ray.frontier import Standing, walk
 from chimera_ray.graph import Graph
 from chimera_ray.ledger.compact import compact
 from chimera_ray.ledger.index import PartLostError
+from chimera_ray.ledger.journal import recover
 from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.unfinished import sweep_unfinished
 from chimera_ray.publish import publish, why_unpublished
@@ -108,6 +109,7 @@ def _build(
         except PartLostError:  # a part proved corrupt: its rows are done again
             continue
     for standing in standings:
+        recover(store, standing.folder)
         compact(store, standing.folder)
     finished = time.time()
     manifest = Manifest(

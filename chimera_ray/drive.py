@@ -14,10 +14,12 @@ from chimera_ray.errors import CarrierError, ChimeraError
 from chimera_ray.frontier import Inputs, Standing, source_of, stand
 from chimera_ray.graph import Graph, Node
 from chimera_ray.ledger.index import PartLostError
+from chimera_ray.ledger.journal import recover
 from chimera_ray.ledger.parts import part_name, write_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners import Carrier
 from chimera_ray.runners.perform import StageBugError, outputs_of
+from chimera_ray.runners.stored_partials import FOLDER as PARTIALS
 from chimera_ray.schemas import Outcome, Record, Row, work_id
 from chimera_ray.stage import Fold, Reject
 
@@ -65,11 +67,15 @@ def drive(
 def _drive(
     graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch, max_rows: int | None
 ) -> None:
+    store.sweep(PARTIALS)
     inputs = source_of(graph)
     segments = graph.segments() if max_rows is None else [(node,) for node in graph.nodes]
     for segment in segments:
         num_done, trouble = -1, None
         while True:
+            for node in segment:
+                store.sweep(node.folder)
+                recover(store, node.folder)
             standings = _stand(segment, inputs.sample(max_rows), store, run_id)
             watch(standings)
             if not any(len(standing.todo) for standing in standings):

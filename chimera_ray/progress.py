@@ -1,10 +1,10 @@
-"""Live progress by stage, read from the footers of the ledger's new parts; no rows are read."""
+"""Live progress by stage, by what the ledger's new files say they hold; no rows are read."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -14,8 +14,8 @@ from rich.live import Live
 from chimera_ray.backends.delivered import REMOTE
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Graph
+from chimera_ray.ledger.counting import Counts
 from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED
-from chimera_ray.ledger.parts import is_part, read_totals
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners import Carrier
 from chimera_ray.terminal import Grid, is_live, said, say
@@ -30,10 +30,9 @@ RATE_S = 5.0
 class StageProgress:
     """One stage as it stands now; rates are of this run's own work."""
 
-    folder: str
+    counts: Counts
     inputs: int
     outcomes: dict[str, int]
-    seen: set[str] = field(default_factory=set)
     outputs: int = 0
     done_now: int = 0
     tokens: int = 0
@@ -116,8 +115,10 @@ class Progress:
                 outcomes["failed"] -= (
                     num_retries  # tried again now, and counted as what they become
                 )
-                now = StageProgress(standing.folder, len(standing.inputs.ids), outcomes)
-                now.seen = set(standing.index.part_names)
+                seen = standing.index.part_names
+                counts = Counts(self._store, standing.folder, self._run_id, seen)
+                counts.fresh()  # of journals: it is in the outcomes
+                now = StageProgress(counts, len(standing.inputs.ids), outcomes)
                 if before is not None:
                     now.began, now.done_now = before.began, before.done_now
                     now.tokens, now.cost_usd = before.tokens, before.cost_usd
@@ -138,30 +139,25 @@ class Progress:
                 )
 
     def _tail(self) -> None:
-        """Counts the parts that came since, and passes their outputs on to the next stage."""
+        """Counts what came since, and passes its outputs on to the next stage."""
         names = [node.name for node in self._graph.nodes]
         for place, name in enumerate(names):
             stage = self._stages.get(name)
             if stage is None:
                 continue
-            for part in self._store.names(stage.folder):
-                if part in stage.seen or not is_part(part):
-                    continue
-                stage.seen.add(part)
-                totals = read_totals(self._store, f"{stage.folder}/{part}")
-                if totals is None or set(totals["runs"]) != {self._run_id}:
-                    continue
+            totals = stage.counts.fresh()
+            if totals["outcomes"]:
                 stage.began = stage.began or time.monotonic() - TICK_S
-                for outcome in stage.outcomes:
-                    count = totals["outcomes"].get(outcome, 0)
-                    stage.outcomes[outcome] += count
-                    stage.done_now += count
-                for role in totals["roles"].values():
-                    stage.tokens += role["input_tokens"] + role["output_tokens"]
-                    stage.cost_usd += role["cost_usd"]
-                following = self._stages.get(names[place + 1]) if place + 1 < len(names) else None
-                if following is not None:
-                    following.inputs += totals["outputs"]
+            for outcome in stage.outcomes:
+                count = totals["outcomes"].get(outcome, 0)
+                stage.outcomes[outcome] += count
+                stage.done_now += count
+            for role in totals["roles"].values():
+                stage.tokens += role["input_tokens"] + role["output_tokens"]
+                stage.cost_usd += role["cost_usd"]
+            following = self._stages.get(names[place + 1]) if place + 1 < len(names) else None
+            if following is not None:
+                following.inputs += totals["outputs"]
 
     def _show(self) -> None:
         if not self._is_live:

@@ -8,13 +8,14 @@ the footers' totals are only ever summed over parts of the present run.
 import json
 from collections.abc import Sequence
 from secrets import token_hex
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chimera_ray.ledger.journal import is_journal, part_of
 from chimera_ray.ledger.parts import SCHEMA, TOTALS_KEY, UNREADABLE, is_part, write_table
 from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.totals import Totals, sum_totals
 
 SMALL_BYTES = 32 << 20
 TARGET_BYTES = 128 << 20
@@ -24,10 +25,14 @@ MIN_PARTS = 8
 def compact(store: Store, folder: str) -> int:
     """A stage's folder → the same records in fewer files; how many parts went.
 
-    Parts that another run writes meanwhile are left alone. Only parts under 32 MiB are touched, and
-    nothing happens below eight of them.
+    Parts that another run writes meanwhile are left alone, and so are those whose journal is still
+    there: while they stand, it counts for nothing. Only parts under 32 MiB are touched, and nothing
+    happens below eight of them.
     """
-    sizes = {name: store.size(f"{folder}/{name}") for name in store.names(folder) if is_part(name)}
+    names = store.names(folder)
+    needed = {part_of(name) for name in names if is_journal(name)}
+    parts = [name for name in names if is_part(name) and name not in needed]
+    sizes = {name: store.size(f"{folder}/{name}") for name in parts}
     if sum(size < SMALL_BYTES for size in sizes.values()) < MIN_PARTS:
         return 0
     batches: list[list[str]] = [[]]
@@ -45,9 +50,11 @@ def compact(store: Store, folder: str) -> int:
 
 def _merge(store: Store, folder: str, names: Sequence[str]) -> int:
     tables: list[pa.Table] = []
-    totals: list[dict[str, Any]] = []
+    totals: list[Totals] = []
     merged: list[str] = []
     for name in names:
+        if not store.is_readable(f"{folder}/{name}"):
+            continue
         try:
             with store.fs.open_input_file(store.path(folder, name)) as source:
                 file = pq.ParquetFile(source, page_checksum_verification=True)
@@ -61,25 +68,7 @@ def _merge(store: Store, folder: str, names: Sequence[str]) -> int:
         return 0
     # The first part's time keeps the order of age, and so the winners; the tail makes it unique.
     target = "-".join(merged[0].split("-")[:2]) + f"-{token_hex(4)}-compact.parquet"
-    write_table(store, f"{folder}/{target}", pa.concat_tables(tables), _sum(totals))
+    write_table(store, f"{folder}/{target}", pa.concat_tables(tables), sum_totals(totals))
     for name in merged:
         store.delete(f"{folder}/{name}")
     return len(merged)
-
-
-def _sum(totals: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    outcomes: dict[str, float] = {}
-    runs: dict[str, float] = {}
-    roles: dict[str, dict[str, float]] = {}
-    for total in totals:
-        _add(outcomes, total["outcomes"])
-        _add(runs, total["runs"])
-        for role, counts in total["roles"].items():
-            _add(roles.setdefault(role, {}), counts)
-    num_outputs = sum(total["outputs"] for total in totals)
-    return {"outcomes": outcomes, "outputs": num_outputs, "roles": roles, "runs": runs}
-
-
-def _add(to: dict[str, float], counts: dict[str, float]) -> None:
-    for name, count in counts.items():
-        to[name] = to.get(name, 0) + count

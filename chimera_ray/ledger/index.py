@@ -1,11 +1,10 @@
-"""Reading the ledger: which work is done and where its record lies, in 16 bytes a record.
+"""Reading the ledger: which work is done and where its record lies, in 26 bytes a record.
 
 One record per work id wins: accepted or rejected before failed; of several that are final the
-earliest written, so that what rests on it stays; else the latest, failed or open, which carries
-what the ones before it had paid for.
+earliest, so that what rests on it stays; else the latest, failed or open, which carries what the
+ones before it had paid for. A journal that is still written is read as far as it goes.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -17,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chimera_ray.errors import LedgerError
+from chimera_ray.ledger.journal import live_journals, part_of
 from chimera_ray.ledger.parts import (
-    COUNTED,
     FORMAT,
     FORMAT_KEY,
     SCHEMA,
@@ -27,12 +26,10 @@ from chimera_ray.ledger.parts import (
     to_records,
 )
 from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.tail import Tail
+from chimera_ray.ledger.totals import COUNTED
 from chimera_ray.schemas import Record, work_ids
 
-log = logging.getLogger(__name__)
-
-SET_ASIDE = "set_aside"
-"""subfolder for parts that cannot be read; their rows are done again"""
 NONE, ACCEPTED, REJECTED, FAILED, OPEN = range(5)
 OUTCOMES = ("none", "accepted", "rejected", "failed", "open")
 Ints = npt.NDArray[np.int64]
@@ -42,7 +39,7 @@ T = TypeVar("T")
 
 
 class PartLostError(Exception):
-    """A part was set aside or compacted away while it was in use: look again."""
+    """A file went while it was in use (set aside, compacted, made a part): look again."""
 
 
 class Found(NamedTuple):
@@ -62,6 +59,16 @@ class _Rows(NamedTuple):
     outcome: npt.NDArray[np.int8]
     position: Ints
     is_mine: Bools
+    age: npt.NDArray[np.float64]
+    """when the work ended, in seconds since the epoch; of equal ones the place decides"""
+
+    def take(self, which: Ints | Bools) -> "_Rows":
+        """Those at some places, or for which it is true."""
+        key, outcome, position, is_mine, age = self
+        return _Rows(key[which], outcome[which], position[which], is_mine[which], age[which])
+
+
+_INDEXED = ["work_id", "outcome", "run_id", "finished_at"]
 
 
 class Index:
@@ -76,45 +83,83 @@ class Index:
             run_id: records of this execution are told apart.
         """
         self._store, self.folder, self._run_id = store, folder, run_id
-        self._parts: list[str] = []
+        self._files: list[str] = []
         self._seen: set[str] = set()
-        self._known = _Rows(
-            np.empty(0, np.uint64), np.empty(0, np.int8), np.empty(0, np.int64), np.empty(0, bool)
-        )
+        self._tails: dict[str, tuple[int, Tail]] = {}
+        self._known = _index_rows(SCHEMA.empty_table(), run_id)
 
     def anew(self) -> "Index":
         """The same folder, not read yet."""
         return Index(self._store, self.folder, self._run_id)
 
     def refresh(self) -> None:
-        """Takes in the parts that were written since; sets unreadable ones aside."""
+        """Takes in what was written since; sets aside what cannot be read.
+
+        A file that goes after it was listed has a successor, which is listed the next time.
+        """
         fresh: list[_Rows] = []
-        lost: set[str] = set()
-        is_settled = False
-        while not is_settled:  # a part went after it was listed: what replaces it is listed now
-            is_settled = True
-            for name in self._store.names(self.folder):
-                if not is_part(name) or name in self._seen:
-                    continue
-                try:
-                    rows = self._read(name, partial(_index_rows, run_id=self._run_id))
-                except PartLostError:
-                    is_settled = False
-                    if name in lost:  # still listed: it is no file
-                        self._seen.add(name)
+        missed: set[str] = set()
+        while True:
+            names = self._store.names(self.folder)
+            journals = live_journals(names)
+            gone = {name for name in self._tails if name not in journals}
+            lost = {name for name in gone if part_of(name) not in names}
+            for name in names:
+                if is_part(name) and name not in self._seen and not self._take_part(name, fresh):
                     lost.add(name)
-                    continue
-                self._seen.add(name)
-                rows.position[:] += len(self._parts) << 32
-                self._parts.append(name)
-                fresh.append(rows)
+            lost |= {name for name in journals if not self._take_journal(name, fresh)}
+            if lost <= missed:
+                break
+            missed |= lost
+        for name in gone:
+            fresh = self._drop(name, fresh)
+        # What is listed twice and cannot be opened either time is no file.
+        self._seen |= {name for name in missed if is_part(name) and name in names}
         if fresh:
             self._keep_winners(fresh)
 
     @property
     def part_names(self) -> tuple[str, ...]:
         """The parts that it has taken in."""
-        return tuple(self._parts)
+        return tuple(filter(is_part, self._files))
+
+    def _take_part(self, name: str, fresh: list[_Rows]) -> bool:
+        try:
+            rows = self._read(name, partial(_index_part, run_id=self._run_id))
+        except PartLostError:
+            return False
+        self._seen.add(name)
+        rows.position[:] += len(self._files) << 32
+        self._files.append(name)
+        fresh.append(rows)
+        return True
+
+    def _take_journal(self, name: str, fresh: list[_Rows]) -> bool:
+        """Takes in what a journal has more than the last time; whether it is still there."""
+        if name not in self._tails:
+            self._tails[name] = len(self._files), Tail(self._store, f"{self.folder}/{name}")
+            self._files.append(name)
+        place, tail = self._tails[name]
+        num_before = tail.num_rows
+        try:
+            frames = tail.read()
+        except FileNotFoundError:
+            return False
+        if frames:
+            table = pa.Table.from_batches([frame.rows for frame in frames]).select(_INDEXED)
+            rows = _index_rows(table, self._run_id)
+            rows.position[:] += (place << 32) + num_before
+            fresh.append(rows)
+        return True
+
+    def _drop(self, name: str, fresh: Sequence[_Rows]) -> list[_Rows]:
+        """Forgets a journal that is a part now, which has been taken in; its places are no more."""
+        place, _ = self._tails.pop(name)
+        is_gone = self._known.position >> 32 == place
+        mine = self._known.key[is_gone & self._known.is_mine]
+        self._known = self._known.take(~is_gone)
+        kept = [rows.take(rows.position >> 32 != place) for rows in fresh]
+        return [rows._replace(is_mine=rows.is_mine | np.isin(rows.key, mine)) for rows in kept]
 
     def look_up(self, work_ids: Iterable[str]) -> Found:
         """Work ids → the outcome and the place of each one's winning record."""
@@ -181,19 +226,28 @@ class Index:
                 counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
-    def _rows(self, part: int, rows: Ints, columns: Sequence[str]) -> pa.Table:
-        return self._read(self._parts[part], lambda source: _read_rows(source, rows, columns))
+    def _rows(self, file: int, rows: Ints, columns: Sequence[str]) -> pa.Table:
+        name = self._files[file]
+        if is_part(name):
+            return self._read(name, lambda source: _read_rows(source, rows, columns))
+        if name not in self._tails:
+            raise PartLostError(f"{self.folder}/{name}")
+        try:
+            return self._tails[name][1].rows(rows, columns)
+        except FileNotFoundError:
+            raise PartLostError(f"{self.folder}/{name}") from None
 
     def _keep_winners(self, fresh: Sequence[_Rows]) -> None:
-        rows = _Rows(*(np.concatenate(arrays) for arrays in zip(self._known, *fresh, strict=True)))
-        is_failed = rows.outcome >= FAILED  # or open: neither is an end
-        age = np.where(is_failed, -rows.position, rows.position)
-        order = np.lexsort((age, is_failed, rows.key))
-        keys = rows.key[order]
-        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
-        kept = order[first]
-        is_mine = np.logical_or.reduceat(rows.is_mine[order], first) if len(first) else rows.is_mine
-        self._known = _Rows(rows.key[kept], rows.outcome[kept], rows.position[kept], is_mine)
+        """Takes in rows; only theirs are sorted, as a live journal brings a few at a time."""
+        known = self._known
+        keys = np.unique(np.concatenate([rows.key for rows in fresh]))
+        at = np.searchsorted(known.key, keys)
+        keys, at = keys[at < len(known.key)], at[at < len(known.key)]
+        is_rival = np.zeros(len(known.key), bool)
+        is_rival[at[known.key[at] == keys]] = True
+        winners = _winners([known.take(is_rival), *fresh])
+        rows = _joined([known.take(~is_rival), winners])
+        self._known = rows.take(np.argsort(rows.key, kind="stable"))  # linear: two sorted runs
 
     def _read(self, name: str, read: Callable[[Any], T]) -> T:
         """A part's name and what reads it → what it gives.
@@ -202,6 +256,10 @@ class Index:
         else is the store's trouble: where its bytes parse the second time, they count.
         """
         path = f"{self.folder}/{name}"
+        if not self._store.is_readable(path):
+            if self._store.exists(path):
+                self._store.set_aside(path, "named like a part, and no file that can be read")
+            raise PartLostError(path)
         try:
             with self._store.fs.open_input_file(self._store.path(path)) as source:
                 return read(source)
@@ -218,9 +276,24 @@ class Index:
         try:
             return read(pa.BufferReader(content))
         except UNREADABLE as exc:
-            self._store.move(path, f"{self.folder}/{SET_ASIDE}/{name}")
-            log.warning("corrupt part %s set aside; its rows are done again (%s)", path, exc)
+            self._store.set_aside(path, f"corrupt: {exc}")
             raise PartLostError(path) from None
+
+
+def _joined(several: Sequence[_Rows]) -> _Rows:
+    return _Rows(*(np.concatenate(columns) for columns in zip(*several, strict=True)))
+
+
+def _winners(several: Sequence[_Rows]) -> _Rows:
+    """Records → by key the one that wins, in the order of the keys."""
+    rows = _joined(several)
+    is_failed = rows.outcome >= FAILED  # or open: neither is an end
+    sign = np.where(is_failed, -1, 1)
+    order = np.lexsort((sign * rows.position, sign * rows.age, is_failed, rows.key))
+    keys = rows.key[order]
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    is_mine = np.logical_or.reduceat(rows.is_mine[order], first) if len(first) else rows.is_mine
+    return rows.take(order[first])._replace(is_mine=is_mine)
 
 
 def _open(source: pa.NativeFile, columns: Sequence[str]) -> pq.ParquetFile:
@@ -239,15 +312,22 @@ def _open(source: pa.NativeFile, columns: Sequence[str]) -> pq.ParquetFile:
     return file
 
 
-def _index_rows(source: pa.NativeFile, run_id: str) -> _Rows:
-    columns = ["work_id", "outcome", "run_id"]
-    table = _open(source, columns).read(columns=columns).combine_chunks()
+def _index_part(source: pa.NativeFile, run_id: str) -> _Rows:
+    return _index_rows(_open(source, _INDEXED).read(columns=_INDEXED), run_id)
+
+
+def _index_rows(table: pa.Table, run_id: str) -> _Rows:
+    table = table.combine_chunks()
     outcomes = pc.index_in(table["outcome"], pa.array(OUTCOMES))
     if outcomes.null_count:
         raise ValueError("an outcome that does not exist")
-    is_mine = pc.equal(table["run_id"], run_id).to_numpy().astype(np.bool_)
-    keys, positions = _keys(table["work_id"]), np.arange(len(table), dtype=np.int64)
-    return _Rows(keys, outcomes.to_numpy().astype(np.int8), positions, is_mine)
+    return _Rows(
+        _keys(table["work_id"]),
+        outcomes.to_numpy().astype(np.int8),
+        np.arange(len(table), dtype=np.int64),
+        pc.equal(table["run_id"], run_id).to_numpy().astype(np.bool_),
+        table["finished_at"].to_numpy(),
+    )
 
 
 def _read_rows(source: pa.NativeFile, rows: Ints, columns: Sequence[str]) -> pa.Table:

@@ -6,16 +6,15 @@ The footer carries the part's totals, so that progress can be read without readi
 import json
 import re
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.totals import totals_of
 from chimera_ray.schemas import Call, Output, Record
 
 CALL = pa.struct(
@@ -64,19 +63,17 @@ FORMAT = b"3"
 TOTALS_KEY = b"chimera_ray.totals"
 ROW_GROUP = 512
 _HALF = re.compile("[\ud800-\udfff]")
-UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError)
-"""what reading a file may raise that is no part, or no longer"""
-COUNTED = (
-    "input_tokens",
-    "cached_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "is_usage_estimated",
-    "cost_usd",
+UNREADABLE = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    RecursionError,
+    EOFError,
 )
-_COST = ("role", "is_replayed", *COUNTED)
-_COST_OF = attrgetter(*_COST)
-
+"""what reading a file may raise that is no part, or no longer"""
 if CALL.names != list(Call._fields) or SCHEMA.names != list(Record._fields):
     raise AssertionError("the ledger's Arrow schema and schemas.Record have drifted apart")
 
@@ -148,38 +145,6 @@ def to_records(table: pa.Table) -> list[Record]:
     ]
 
 
-def totals_of(records: Iterable[Record]) -> dict[str, Any]:
-    """Records → what the footer says of them: outcomes, and calls by role, replayed ones apart."""
-    outcomes: Counter[str] = Counter()
-    num_outputs = 0
-    runs: Counter[str] = Counter()
-    calls: list[Call] = []
-    for record in records:
-        outcomes[record.outcome] += 1
-        num_outputs += len(record.outputs)
-        runs[record.run_id] += 1
-        calls += record.calls
-    return {
-        "outcomes": dict(outcomes),
-        "outputs": num_outputs,
-        "roles": _paid(_COST_OF(call) for call in calls),
-        "runs": dict(runs),
-    }
-
-
-def _paid(calls: Iterable[Sequence[Any]]) -> dict[str, dict[str, float]]:
-    """Calls, as `_COST` lists them → their sums by role, without those paid for before."""
-    roles: dict[str, dict[str, float]] = {}
-    for role, is_replayed, *counts in calls:
-        if is_replayed:
-            continue
-        sums = roles.setdefault(role, dict.fromkeys(("calls", *COUNTED), 0))
-        sums["calls"] += 1
-        for name, count in zip(COUNTED, counts, strict=True):
-            sums[name] += count
-    return roles
-
-
 def write_part(store: Store, folder: str, name: str, records: Sequence[Record]) -> None:
     """Records → one durable part; readers see it whole or not at all."""
     write_table(store, f"{folder}/{name}", to_table(records), totals_of(records))
@@ -196,37 +161,3 @@ def write_table(store: Store, path: str, table: pa.Table, totals: dict[str, Any]
             table, sink, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True
         ),
     )
-
-
-def read_totals(store: Store, path: str) -> dict[str, Any] | None:
-    """A part → its footer's totals; None if it cannot be read, which the index judges and names."""
-    try:
-        with store.fs.open_input_file(store.path(path)) as source:
-            metadata = pq.ParquetFile(source).schema_arrow.metadata or {}
-        totals: dict[str, Any] = json.loads(metadata[TOTALS_KEY])
-    except UNREADABLE:
-        return None
-    return totals
-
-
-def read_paid(store: Store, path: str, run_id: str) -> dict[str, dict[str, float]]:
-    """A part and an execution → what that one's calls in it came to, by role.
-
-    By the footer where the part is all its own; by the rows where another run has compacted it
-    together with others. Nothing of a part that cannot be read.
-    """
-    totals = read_totals(store, path)
-    if totals is None or run_id not in totals["runs"]:
-        return {}
-    if set(totals["runs"]) == {run_id}:
-        roles: dict[str, dict[str, float]] = totals["roles"]
-        return roles
-    columns = [f"calls.list.element.{name}" for name in _COST]
-    try:
-        with store.fs.open_input_file(store.path(path)) as source:
-            table = pq.ParquetFile(source).read(columns=["run_id", *columns])
-    except UNREADABLE:
-        return {}
-    rows = table.to_pylist()
-    mine = (call for row in rows if row["run_id"] == run_id for call in row["calls"])
-    return _paid([call[name] for name in _COST] for call in mine)

@@ -2,12 +2,16 @@
 
 import errno
 import fcntl
+import logging
 import os
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from secrets import token_hex
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +19,18 @@ import pyarrow.fs as pafs
 
 from chimera_ray.errors import ConfigError, LedgerError
 
+log = logging.getLogger(__name__)
 COPY_BYTES = 4 << 20
 DELETE_TRIES = 10
+SET_ASIDE = "set_aside"
+"""subfolder for what cannot be read; the rows that it held are done again"""
+_PROBE = ".probe-"
+_PROBES = re.compile(r"\.?\.probe-\d+.*")
+_TEMPORARIES = re.compile(r"\..+-[a-z0-9_]{8}\.tmp")
+
+
+class LockError(Exception):
+    """Files cannot be locked here."""
 
 
 class Store:
@@ -45,10 +59,11 @@ class Store:
         Raises:
             ConfigError: it cannot, and why.
         """
-        probe = f".probe-{os.getpid()}"
+        self.sweep("")
+        probe = f"{_PROBE}{os.getpid()}-{token_hex(4)}"
         try:
             self.write(probe, lambda sink: sink.write(b"x"))
-            self.fs.delete_file(self.path(probe))
+            self.delete(probe)
         except (OSError, LedgerError) as exc:
             number = getattr(exc.__cause__ or exc, "errno", None)
             why = os.strerror(number) if number else str(exc).splitlines()[0]
@@ -66,6 +81,17 @@ class Store:
     def exists(self, path: str) -> bool:
         """Whether there is a file or folder of that name."""
         return bool(self.fs.get_file_info(self.path(path)).type != pafs.FileType.NotFound)
+
+    def is_readable(self, path: str) -> bool:
+        """Whether a name is that of a regular file, which this user may read."""
+        if not self.is_local:
+            return True  # there are no others
+        found = self.path(path)
+        try:
+            is_regular = stat.S_ISREG(os.stat(found).st_mode)
+        except OSError:
+            return False
+        return is_regular and os.access(found, os.R_OK)
 
     def size(self, path: str) -> int:
         """A path → its file's bytes; 0 if there is none."""
@@ -105,6 +131,23 @@ class Store:
         except OSError as exc:
             raise LedgerError(f"cannot move {self.path(source)} to {target}: {exc}") from exc
 
+    def set_aside(self, path: str, why: str) -> None:
+        """Moves what cannot be read out of the way, into a folder beside it, and says so."""
+        folder, name = os.path.split(path)
+        target = f"{folder}/{SET_ASIDE}/{name}"
+        if self.exists(target):
+            target += f"-{token_hex(4)}"
+        self.move(path, target)
+        log.warning("%s set aside; its rows are done again (%s)", path, why)
+
+    def sweep(self, folder: str) -> list[str]:
+        """Deletes what writers that are dead left half-written in a folder; the files' names."""
+        if not self.is_local:  # nothing is written there under another name
+            return []
+        kind = _TEMPORARIES if folder else _PROBES
+        names = filter(kind.fullmatch, self.names(folder))
+        return [name for name in names if _is_litter(self.path(folder, name))]
+
     @contextmanager
     def lock(self, path: str) -> Iterator[bool]:
         """A path → whether this process alone holds it, until it lets go or dies.
@@ -118,8 +161,8 @@ class Store:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(target, "w") as handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                lock_file(handle.fileno())
+            except (BlockingIOError, LockError):
                 yield False
             else:
                 yield True
@@ -140,8 +183,11 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Deletes a file; nothing if another process has deleted it before."""
-        with suppress(FileNotFoundError):
-            self.fs.delete_file(self.path(path))
+        try:
+            with suppress(FileNotFoundError):
+                self.fs.delete_file(self.path(path))
+        except OSError as exc:
+            raise LedgerError(f"cannot delete {self.path(path)}: {exc}") from exc
 
 
 def _fill_then_put(fs: pafs.FileSystem, target: str, fill: Callable[[Any], object]) -> None:
@@ -153,8 +199,34 @@ def _fill_then_put(fs: pafs.FileSystem, target: str, fill: Callable[[Any], objec
             shutil.copyfileobj(whole, sink, COPY_BYTES)
 
 
-def _sync_folder(folder: str) -> None:
-    """Makes a rename survive a power cut."""
+def lock_file(handle: int) -> None:
+    """An open file → locked, until it is closed or this process dies.
+
+    Raises:
+        BlockingIOError: another process that lives has locked it.
+        LockError: files cannot be locked here.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as exc:
+        raise LockError(str(exc)) from exc
+
+
+def _is_litter(path: str) -> bool:
+    """Whether a temporary was that of a writer which is dead; it is gone then."""
+    try:
+        with open(path, "rb+") as handle:
+            lock_file(handle.fileno())
+            os.unlink(path)
+    except (OSError, LockError):  # written by a process that lives, gone, or not ours to delete
+        return False
+    return True
+
+
+def sync_folder(folder: str) -> None:
+    """Makes a file's name survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -162,17 +234,41 @@ def _sync_folder(folder: str) -> None:
         os.close(handle)
 
 
+def open_temporary(folder: str, name: str) -> tuple[int, str]:
+    """A file's name to be → an open file under another name, locked so that nobody sweeps it.
+
+    Raises:
+        LockError: files cannot be locked here.
+    """
+    while True:
+        handle, path = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
+        try:
+            lock_file(handle)
+            if os.fstat(handle).st_nlink:
+                return handle, path
+        except BlockingIOError:  # it is being swept: it was not locked yet
+            pass
+        except LockError:
+            os.unlink(path)
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
 def _write_then_rename(target: str, fill: Callable[[Any], object]) -> None:
     folder, name = os.path.split(target)
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
+    try:
+        handle, temporary = open_temporary(folder, name)
+    except LockError:
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=folder)
     try:
         with os.fdopen(handle, "wb") as sink:
             fill(sink)
             sink.flush()
             os.fsync(sink.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-        _sync_folder(folder)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        sync_folder(folder)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -1,21 +1,26 @@
-"""Appending to the ledger: records gather for a moment, then leave as one durable part.
+"""Appending to the ledger: records gather for a moment, then are made durable together.
 
-Work that has had replies and is still going on leaves an open record at the next flush, so that a
+Where files can be appended to and locked, that is in a journal, within about `GATHER_S` and one
+sync, and parts are made from it later. Elsewhere (an object store) each group is a part of its own,
+`flush_s` apart. Work that has had replies and goes on leaves open records on the way, so that a
 kill costs none of them.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from secrets import token_hex
+from collections.abc import Callable, Iterable
+from functools import partial
 
-from chimera_ray.ledger.parts import part_name, write_part
+from chimera_ray.errors import LedgerError
 from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.writer_files import WriterFiles
 from chimera_ray.schemas import Record
 
 log = logging.getLogger(__name__)
-GATHER_S = 0.05
+GATHER_S = 0.02
+RETRY_S = 1.0
+"""after a write that failed, if nobody waits for the next one"""
 
 
 class Writer:
@@ -27,22 +32,25 @@ class Writer:
         Args:
             store: where the ledger lives.
             folder: the stage's folder in it.
-            flush_s: seconds between two parts, at least: what a kill can cost.
+            flush_s: seconds between two parts, at least, where there can be no journal: what a kill
+                can cost there.
         """
-        self._store, self._folder, self._flush_s = store, folder, flush_s
-        self._id = token_hex(4)
-        self._sequence = 0
+        self._files = WriterFiles(store, folder)
+        self._flush_s = flush_s
         self._pending: list[Record] = []
         self._open: dict[str, Callable[[], Record]] = {}
         self._durable: asyncio.Future[None] | None = None
         self._flusher: asyncio.Task[None] | None = None
+        self._parts_maker: asyncio.Task[None] | None = None
         self._flushed_at = -flush_s
+        self._trouble: Exception | None = None
+        self._is_closing = False
 
     async def append(self, record: Record) -> None:
         """Record → nothing, once it is durable.
 
         Raises:
-            LedgerError: it could not be written.
+            LedgerError: it could not be written; it is tried again with what comes next.
         """
         if self._durable is None:
             self._durable = asyncio.get_running_loop().create_future()
@@ -53,14 +61,24 @@ class Writer:
         await asyncio.shield(durable)
 
     def note(self, work: str, make: Callable[[], Record]) -> None:
-        """Unfinished work → a record of it at the next flush, unless it has ended by then."""
+        """Unfinished work → a record of it soon, unless it has ended by then."""
         self._open[work] = make
         self._flush_soon()
 
     async def close(self) -> None:
-        """Waits until what was appended is durable, or has failed to be."""
+        """Waits until what was appended and noted is durable, and in parts.
+
+        Raises:
+            LedgerError: it could not be written.
+        """
+        self._is_closing = True
+        self._flush_soon()
         if self._flusher is not None:
             await self._flusher
+        self._is_closing = False
+        await asyncio.to_thread(self._files.close)
+        if self._open:
+            raise LedgerError(f"{len(self._open)} rows could not be written: {self._trouble}")
 
     def _flush_soon(self) -> None:
         if self._flusher is None or self._flusher.done():
@@ -68,21 +86,50 @@ class Writer:
 
     async def _flush(self) -> None:
         while self._pending or self._open:
-            wait_s = self._flushed_at + self._flush_s - time.monotonic()
-            await asyncio.sleep(max(wait_s, min(GATHER_S, self._flush_s)))
-            records = [*self._pending, *(make() for make in self._open.values())]
-            durable = self._durable or asyncio.get_running_loop().create_future()
-            self._pending, self._open, self._durable = [], {}, None
-            if not records:
-                continue
-            name = part_name(self._id, self._sequence)
-            self._sequence += 1
-            self._flushed_at = time.monotonic()
-            try:
-                await asyncio.to_thread(write_part, self._store, self._folder, name, records)
-            except Exception as exc:  # noqa: BLE001 - for those who wait; the next part is tried
-                log.error("cannot write %s: %s", name, exc)
+            await asyncio.sleep(self._wait_s())
+            is_last_try = self._is_closing
+            await self._write_group()
+            if self._files.are_due and (self._parts_maker is None or self._parts_maker.done()):
+                making = asyncio.to_thread(self._files.make_parts)
+                self._parts_maker = asyncio.create_task(making)
+            if self._trouble is not None and is_last_try and not self._pending:
+                return
+
+    def _wait_s(self) -> float:
+        gather_s = min(GATHER_S, self._flush_s)
+        if self._trouble is not None and not self._pending and not self._is_closing:
+            return RETRY_S
+        if self._files.has_journal:
+            return gather_s
+        return max(self._flushed_at + self._flush_s - time.monotonic(), gather_s)
+
+    async def _write_group(self) -> None:
+        ended, begun, durable = self._pending, self._open, self._durable
+        self._pending, self._open, self._durable = [], {}, None
+        self._flushed_at = time.monotonic()
+        records = [*ended, *(make() for make in begun.values())]
+        try:
+            await asyncio.to_thread(self._files.write, records)
+        except Exception as exc:  # noqa: BLE001 - for those who wait; what they have is tried again
+            log.error("cannot write to the ledger: %s", exc)
+            self._trouble = exc
+            if isinstance(exc, LedgerError):
+                self._keep(records)
+            if durable is not None:
                 durable.set_exception(exc)
-                durable.exception()  # seen, also where nobody waits
-            else:
+                durable.exception()  # seen, also where nobody waits any more
+        else:
+            self._trouble = None
+            if durable is not None:
                 durable.set_result(None)
+
+    def _keep(self, records: Iterable[Record]) -> None:
+        """Takes up again what could not be written, unless there is news of the same work."""
+        later = self._open.keys() | {record.work_id for record in self._pending}
+        for record in records:
+            if record.work_id not in later:
+                self._open[record.work_id] = partial(_itself, record)
+
+
+def _itself(record: Record) -> Record:
+    return record

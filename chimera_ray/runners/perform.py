@@ -36,8 +36,7 @@ async def perform(
         models: one for each role that the stage asks for.
         earlier: calls of an earlier, failed try; usable replies are used again.
         run_id: the execution that the record names.
-        on_open: told after each call the work's id and what makes a record of the work so far;
-            once that is made, its calls are paid for there.
+        on_open: told after each call the work's id and what makes a record of the work so far.
 
     Raises:
         StageBugError: the stage gave nothing, or rows of another type, or both rows and a reject.
@@ -88,9 +87,8 @@ def _is_cut_final(params: Params) -> bool:
 
 
 def _so_far(log: CallLog, input_id: str, run_id: str) -> Record:
-    """A record of unfinished work; from now on its calls are paid for there."""
+    """A record of unfinished work."""
     calls = (*log.calls, *_left_over(log))
-    log.calls[:] = [call._replace(is_replayed=True) for call in log.calls]
     return Record(log.work_id, input_id, "open", "", "", (), calls, run_id, time.time())
 
 

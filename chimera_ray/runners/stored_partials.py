@@ -1,11 +1,14 @@
 """Where unfinished output is written down: one small file for each call, beside the ledger."""
 
+import logging
 from collections.abc import Iterable, Set
 
 from chimera_ray.backends.partials import partial_name
+from chimera_ray.errors import LedgerError
 from chimera_ray.ledger.store import Store
 from chimera_ray.schemas import Call
 
+log = logging.getLogger(__name__)
 FOLDER = "partials"
 
 
@@ -28,9 +31,12 @@ class StoredPartials:
         self._store.write(f"{FOLDER}/{name}", lambda sink: sink.write(content))
 
     def delete(self, names: Iterable[str]) -> None:
-        """Deletes what is there of these."""
+        """Deletes what is there of these; one that cannot be deleted is in nobody's way."""
         for name in names:
-            self._store.delete(f"{FOLDER}/{name}")
+            try:
+                self._store.delete(f"{FOLDER}/{name}")
+            except LedgerError as exc:
+                log.warning("an unfinished output that nobody needs stays: %s", exc)
 
 
 def settled(roles: Set[str], every_tokens: int, calls: Iterable[Call]) -> list[str]:

@@ -118,9 +118,11 @@ class StageWorker:
         self._reaper.cancel()
         if self._shared is not None:
             self._shared.close()
-        await self._writer.close()
-        for model in set(self._opened.values()):
-            await model.close()
+        try:
+            await self._writer.close()
+        finally:
+            for model in set(self._opened.values()):
+                await model.close()
 
     def _start(self, item: Item, earlier: Sequence[Call]) -> asyncio.Task[Record | None]:
         task = asyncio.create_task(self._do(item, earlier))

@@ -16,7 +16,7 @@ from chimera_ray.build import new_run_id
 from chimera_ray.config import Config
 from chimera_ray.frontier import walk
 from chimera_ray.graph import build_graph
-from chimera_ray.ledger.parts import is_part
+from chimera_ray.ledger.journal import is_journal
 from chimera_ray.ledger.store import Store
 from chimera_ray.runners.perform import StageBugError
 from chimera_ray.runners.ray_data import RayCarrier, _hosts
@@ -116,11 +116,11 @@ def _kill_an_actor(folder: Path, killed: list[int]) -> None:
     """kill -9 of the actors once the solver's first records are durable."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not killed:
-        has_part = any(is_part(path.name) for path in folder.glob("*/*"))
+        has_journal = any(is_journal(path.name) for path in folder.glob("*/*"))
         actors = [
             child.pid
             for child in psutil.Process().children(recursive=True)
-            if has_part and "MapWorker" in " ".join(child.cmdline())
+            if has_journal and "MapWorker" in " ".join(child.cmdline())
         ]
         for pid in actors:
             os.kill(pid, signal.SIGKILL)

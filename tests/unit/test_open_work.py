@@ -1,4 +1,4 @@
-"""Replies of work that has not ended survive a kill: open records, written at the next flush."""
+"""Replies of work that has not ended survive a kill: open records, written as replies come."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,12 +11,13 @@ from chimera_ray.backends.simulated import Simulated
 from chimera_ray.config import Config
 from chimera_ray.frontier import walk
 from chimera_ray.graph import Node, build_graph
+from chimera_ray.ledger import writer_files
 from chimera_ray.ledger.index import OPEN, Index
 from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.writer import Writer
 from chimera_ray.llm import Model, Reply, Request
 from chimera_ray.runners.perform import perform
-from chimera_ray.schemas import Record
+from chimera_ray.schemas import Record, work_id
 
 UP_TO_DRAFTS = ("expand_topics", "dedupe_topics", "plan_drafts", "draft_problem")
 UP_TO_VERDICTS = (*UP_TO_DRAFTS, "validate_problem")
@@ -48,7 +49,7 @@ async def _killed_while_one_verifier_thinks(config: Config) -> None:
     }
     work = asyncio.create_task(perform(node, name, payload, models, (), "killed", writer.note))
     index = Index(store, node.folder)
-    while not index.part_names:
+    while index.look_up([work_id(node.fingerprint, name)]).outcome != OPEN:
         await asyncio.wait([work], timeout=0.01)
         index.refresh()
     work.cancel()
@@ -85,11 +86,16 @@ def test_open_work_that_ends_before_the_flush_leaves_one_record(tmp_path: Path) 
     assert all(not call.is_replayed for record in records for call in record.calls)
 
 
-def test_open_work_counts_each_call_once_whatever_was_flushed_when(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part_bytes", [1, writer_files.PART_BYTES], ids=["many", "one"])
+def test_open_work_counts_each_call_once_in_many_parts_and_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: int
+) -> None:
     slow = {"verifier_b": {"latency": {"mean_s": 0.05, "sigma": 0.0}}}
     quick = Run(config_of(tmp_path / "quick", stages=UP_TO_VERDICTS))
+    monkeypatch.setattr(writer_files, "PART_BYTES", part_bytes)
     run = Run(config_of(tmp_path / "slow", stages=UP_TO_VERDICTS, models=slow))
-    assert any(call.is_replayed for r in run.records["validate_problem"] for call in r.calls)
+    is_replayed = any(c.is_replayed for r in run.records["validate_problem"] for c in r.calls)
+    assert is_replayed == (part_bytes == 1)
     assert run.num_calls == quick.num_calls
     for role, counts in quick.account.roles.items():
         assert run.account.roles[role].model_dump() == pytest.approx(counts.model_dump())

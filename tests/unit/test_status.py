@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from runs import STAGES, Run, built, config_of, records_of
 
 from chimera_ray.errors import ConfigError, LedgerError
-from chimera_ray.ledger.parts import is_part, part_name, write_part
+from chimera_ray.ledger.counting import Counts
+from chimera_ray.ledger.parts import is_part, part_name, to_records, write_part
 from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.writer_files import WriterFiles
 from chimera_ray.status import read_status
 
 CANARY = "sk-canary-0123456789"
@@ -178,3 +181,29 @@ def test_status_names_the_models_that_answered(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(said))
     found = read_status(Store(str(tmp_path)), run)
     assert found.models["solver"] == "simulated-solver"
+
+
+def test_status_and_progress_count_what_is_only_in_journals(folder: Path) -> None:
+    store, before = Store(str(folder.parents[1])), _read(folder)
+    writers = []
+    for stage in store.names("ledger"):
+        (fingerprint,) = store.names(f"ledger/{stage}")
+        where = f"ledger/{stage}/{fingerprint}"
+        files = WriterFiles(store, where)
+        for name in filter(is_part, store.names(where)):
+            files.write(to_records(pq.read_table(store.path(where, name))))
+            store.delete(f"{where}/{name}")
+        writers.append((where, files))
+    assert not list(folder.parents[1].glob("ledger/*/*/part-*"))
+    after = _read(folder)
+    assert after.account == before.account
+    assert after.audit == before.audit
+    manifest = json.loads((folder / "manifest.json").read_text())
+    fresh = [Counts(store, where, manifest["execution"]).fresh() for where, _ in writers]
+    stages = before.account.stages
+    assert sum(one["outcomes"].get("accepted", 0) for one in fresh) == sum(
+        stage.accepted for stage in stages
+    )
+    for _, files in writers:
+        files.close()
+    assert _read(folder).account == before.account

@@ -8,9 +8,10 @@ from fakes import call_of
 from chimera_ray.account import paid_by
 from chimera_ray.ledger import compact as compacting
 from chimera_ray.ledger.compact import compact
-from chimera_ray.ledger.index import NONE, SET_ASIDE, Index
-from chimera_ray.ledger.parts import read_totals, write_part
-from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.counting import read_totals
+from chimera_ray.ledger.index import NONE, Index
+from chimera_ray.ledger.parts import write_part
+from chimera_ray.ledger.store import SET_ASIDE, Store
 from chimera_ray.schemas import Outcome, Output, Record, digest
 
 FOLDER = "ledger/stage/abc"

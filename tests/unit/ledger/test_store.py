@@ -129,6 +129,13 @@ def test_require_writable_leaves_nothing_behind(store: Store, tmp_path: Path) ->
     assert _files(tmp_path) == []
 
 
+def test_require_writable_sweeps_probes_of_the_dead(tmp_path: Path) -> None:
+    for name in (".probe-1-ab", "..probe-1-ab-abcdefgh.tmp", ".probes", "probe-1"):
+        (tmp_path / name).write_text("x")
+    Store(str(tmp_path)).require_writable()
+    assert _files(tmp_path) == [".probes", "probe-1"]
+
+
 def test_require_writable_below_a_file_raises_config_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="output_dir"):

@@ -13,17 +13,17 @@ import pytest
 from fakes import call_of
 
 from chimera_ray.errors import LedgerError
+from chimera_ray.ledger.counting import read_totals
 from chimera_ray.ledger.index import (
     ACCEPTED,
     FAILED,
     NONE,
     REJECTED,
-    SET_ASIDE,
     Index,
     PartLostError,
 )
-from chimera_ray.ledger.parts import SCHEMA, is_part, part_name, read_totals, write_part
-from chimera_ray.ledger.store import Store
+from chimera_ray.ledger.parts import SCHEMA, is_part, part_name, write_part
+from chimera_ray.ledger.store import SET_ASIDE, Store
 from chimera_ray.ledger.writer import Writer
 from chimera_ray.schemas import Outcome, Output, Record, digest
 
@@ -150,7 +150,9 @@ def test_close_of_an_unused_writer_writes_nothing(tmp_path: Path) -> None:
 
 
 class _Disk:
-    """A store whose writes fail while it is full; each write says when it begins."""
+    """An object store whose writes fail while it is full; each write says when it begins."""
+
+    is_local = False
 
     def __init__(self, store: Store) -> None:
         self.store, self.is_full, self.began = store, True, asyncio.Event()
