@@ -38,6 +38,7 @@ from chimera_ray.config import Config, read_config
 from chimera_ray.drive import drive
 from chimera_ray.frontier import walk
 from chimera_ray.graph import Graph, Node, build_graph
+from chimera_ray.ledger.journal import recover
 from chimera_ray.ledger.parts import is_part, write_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Reply, Request
@@ -255,6 +256,7 @@ def _times(store: Store, graph: Graph) -> Iterator[tuple[int, float]]:
     """The first measured stage's parts: their rows, and when the first of them began."""
     name = "validate_problem" if "validate_problem" in {n.name for n in graph.nodes} else None
     node = next(n for n in graph.nodes if n.name == (name or "sample_trajectory"))
+    recover(store, node.folder)
     for part in filter(is_part, store.names(node.folder)):
         table = pq.read_table(store.path(node.folder, part), columns=["finished_at", "calls"])
         waited = pc.list_element(table["calls"].combine_chunks(), 0)
