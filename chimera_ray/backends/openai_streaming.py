@@ -144,9 +144,11 @@ def demands_stream(answer: Answer) -> bool:
 
 
 def _speaks_of(what: re.Pattern[str], status: int, said: ErrorBody) -> bool:
-    if status not in _REFUSING_STATUSES or _verdict(status, said) not in _ABOUT_WAY:
+    if status not in _REFUSING_STATUSES:
         return False
-    return what.search(said.marks) is not None or what.search(said.param.lower()) is not None
+    if what.search(said.param.lower()):  # the field is named: nothing else is meant
+        return True
+    return _verdict(status, said) in _ABOUT_WAY and what.search(said.marks) is not None
 
 
 def _is_vague(status: int, said: ErrorBody) -> bool:
