@@ -45,6 +45,7 @@ HALFWAY = 2_500
 """tokens that are written down when the kill comes"""
 SETTLED_S = 5.0
 """without news of a stopped engine; its keeper asks every second, and writes down every second"""
+ENDED_S = 30.0
 
 
 class Read(NamedTuple):
@@ -228,10 +229,20 @@ def do_kill(kill: str, child: Child, engine: Pair, model: Path) -> Child:
     else:
         engine.actor.kill()
         engine.core.resume()  # left to itself, it must not hold its memory
-        _, alive = psutil.wait_procs([engine.core], timeout=30)
-        if alive:
-            raise RuntimeError(f"left behind by the actor: {alive}")
+        require_ended(engine.core)
     return child
+
+
+def require_ended(process: psutil.Process) -> None:
+    """Raise RuntimeError if a process goes on; a zombie does not: the run will have adopted it."""
+    deadline = time.monotonic() + ENDED_S
+    try:
+        while process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"left behind by the actor: {process}")
+            time.sleep(0.2)
+    except psutil.NoSuchProcess:
+        return
 
 
 def read_ledger(folder: Path, stopped_at: float) -> Read:

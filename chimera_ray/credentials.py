@@ -40,7 +40,7 @@ _PAIR = re.compile(r"([\w-]+)[\"']?\s*:\s*[^\s{\[,}\]]")
 """the names of a mapping's texts, as a command line writes it"""
 _MIN_PART, _MIN_WHOLE = 12, 6
 """characters of a variable's value that is looked for inside a text, and as the whole text"""
-_HIDDEN = "[hidden]"
+HIDDEN = "[hidden]"
 
 
 def require_none(composed: object) -> None:
@@ -86,8 +86,8 @@ def redacted(text: str) -> str:
     """A text → the same without what has the form of a secret, or is one of this environment."""
     for value in sorted(_held_by_variables(), key=len, reverse=True):
         if len(value) >= _MIN_PART:
-            text = text.replace(value, _HIDDEN)
-    return _FORMS.sub(_HIDDEN, text)
+            text = text.replace(value, HIDDEN)
+    return _FORMS.sub(HIDDEN, text)
 
 
 def _texts(value: object, place: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], str]]:
@@ -95,7 +95,7 @@ def _texts(value: object, place: tuple[object, ...]) -> Iterator[tuple[tuple[obj
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if isinstance(key, str) and _FORMS.search(key):
-                yield (*place, _HIDDEN), key
+                yield (*place, HIDDEN), key
             else:
                 yield from _texts(inner, (*place, key))
     elif isinstance(value, list | tuple):

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from chimera_ray.graph import Graph, Node, ledger_folder
 from chimera_ray.ledger.index import ACCEPTED, FAILED, NONE, OPEN, Found, Index, Ints
 from chimera_ray.ledger.store import Store
-from chimera_ray.schemas import row_id, work_id
+from chimera_ray.schemas import row_id
 from chimera_ray.stage import Fold
 
 
@@ -39,6 +39,10 @@ class Ids:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ids) and bool(np.array_equal(self._ids, other._ids))
+
+    def in_bytes(self) -> list[bytes]:
+        """The ids, as bytes of their digits."""
+        return list(self._ids)
 
     def take(self, places: Ints) -> "Ids":
         """Places → the ids there."""
@@ -166,7 +170,7 @@ def stand(node: Node, inputs: Inputs, store: Store, run_id: str) -> Standing:
     fingerprint = node.of_group(inputs.ids) if is_fold else node.fingerprint
     index = Index(store, ledger_folder(node.name, fingerprint), run_id)
     index.refresh()
-    found = index.look_up(work_id(fingerprint, input_id) for input_id in inputs.ids)
+    found = index.look_up_rows(fingerprint, inputs.ids.in_bytes())
     return Standing(node, fingerprint, inputs, index, found)
 
 

@@ -5,6 +5,7 @@ the same name in every run; the bookkeeping lives in `Record`, beside the payloa
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,7 +31,7 @@ def digest(*parts: str) -> str:
     """Texts → 32 hex digits that name them; the split between the texts counts."""
     whole = "".join(parts)
     if whole.isascii():  # nearly all are, and then characters are bytes
-        said = f"{','.join([str(len(part)) for part in parts])}:{whole}".encode()
+        said = f"{','.join(map(str, map(len, parts)))}:{whole}".encode()
     else:
         texts = [part.encode("utf-8", "surrogatepass") for part in parts]
         lengths = ",".join([str(len(text)) for text in texts]).encode()
@@ -46,6 +47,18 @@ def row_id(row_type: str, payload: str) -> str:
 def work_id(fingerprint: str, input_id: str) -> str:
     """A stage fingerprint and its input row's id → the id of that piece of work."""
     return digest("work", fingerprint, input_id)
+
+
+def work_ids(fingerprint: str, input_ids: Iterable[bytes]) -> Iterator[bytes]:
+    """A stage fingerprint and ids of its input rows → `work_id` of each, as 16 bytes.
+
+    What all of them have in common is read once.
+    """
+    begun = hashlib.blake2b(f"4,{len(fingerprint)},32:work{fingerprint}".encode(), digest_size=16)
+    for input_id in input_ids:
+        hashed = begun.copy()
+        hashed.update(input_id)
+        yield hashed.digest()
 
 
 class Subject(Row):

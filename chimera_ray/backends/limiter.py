@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from chimera_ray.backends.pace import FIRST_WINDOW, MAX_PAUSE_S, Pace
+from chimera_ray.backends.pace import FIRST_WINDOW, MAX_PAUSE_S, WIDENING, Pace
 from chimera_ray.model_config import Limits
 
 SAFETY, BURST_S = 0.98, 1.0
@@ -181,7 +181,7 @@ class Limiter:
             self._calls.hold(learnt.remaining_requests, learnt.reset_requests_s, now)
             self._tokens.hold(learnt.remaining_tokens, learnt.reset_tokens_s, now)
         self._asked_until = max(self._asked_until, now + min(report.pause_s, MAX_PAUSE_S))
-        self._pace.window += report.num_ok
+        self._pace.window += WIDENING * report.num_ok
         if self._pace.count(started, report.num_limited, now) or self._pace.judge(now):
             self._paused_until = self._asked_until if self._asked_until > now else now + 1.0
             self._pace.pause(now, self._paused_until)

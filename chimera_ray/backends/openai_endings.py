@@ -4,8 +4,10 @@ What no server is known to say is judged by what the reply shows, and named in t
 """
 
 import logging
+import re
 from functools import lru_cache
 
+from chimera_ray.credentials import redacted
 from chimera_ray.llm import Request
 from chimera_ray.schemas import FinishReason
 
@@ -38,6 +40,15 @@ _MEANINGS: dict[str, FinishReason] = {
     **dict.fromkeys(_PASSING, "abort"),
     "repetition": "repetition",
 }
+_LIKE: dict[FinishReason, re.Pattern[str]] = {
+    "refusal": re.compile("filter|policy|safety|moderat|guardrail|refus|prohibit|blocked"),
+    "length": re.compile("length|max_\\w*tokens?|token_limit|context_window"),
+    "abort": re.compile(
+        "cancel|fail|error|malformed|unexpected|time_?(?:out|limit)|(?:un|not_)finished|pause|shed"
+        "|interrupt|abort|overload"
+    ),
+}
+"""what a word means that is not one of these but speaks of the same"""
 _BRACKETS = {"{": "}", "[": "]"}
 _LOG = logging.getLogger(__name__)
 
@@ -47,7 +58,9 @@ def meaning_of(said: object) -> FinishReason | None:
 
     `abort` is a reply that broke off for a reason of the server's, which may pass.
     """
-    return _MEANINGS.get(_word(said))
+    word = _word(said)
+    like = (meant for meant, words in _LIKE.items() if words.search(word))
+    return _MEANINGS.get(word) or next(like, None)
 
 
 def shown_ending(
@@ -72,7 +85,8 @@ def shown_ending(
     meant: FinishReason = "stop" if bare and not is_cut else "abort"
     if limit is not None and output_tokens >= limit:
         meant = "length"
-    _name_once(_word(said)[:NAMED_CHARS] or "none", meant)
+    named = redacted(said) if isinstance(said, str) else said
+    _name_once(_word(named)[:NAMED_CHARS] or "none", meant)
     return meant
 
 
@@ -85,8 +99,8 @@ def _word(said: object) -> str:
     if not isinstance(said, str) or len(said) > 100:
         return ""
     word = said.partition(":")[0].rpartition(".")[2].strip().lower()
-    word = word.strip("<|>").replace("-", "_").replace(" ", "_")
-    return "" if word in ("null", "none", "unknown", "finish_reason_unspecified") else word
+    word = word.strip("<|>").replace("-", "_").replace(" ", "_").removeprefix("finish_reason_")
+    return "" if word in ("null", "none", "unknown", "unspecified") else word
 
 
 @lru_cache(maxsize=64)

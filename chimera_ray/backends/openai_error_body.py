@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from chimera_ray.backends.rate_headers import window_s
+
 MAX_WORDS, MAX_MARKS, MAX_LEAVES = 1_000, 1_500, 100
 MAX_DEPTH = 6
 _MESSAGES = (
@@ -22,7 +24,11 @@ _QUOTING = frozenset({"input", "flagged_input", "failed_generation", "messages",
 """fields that hold what was sent or generated, so nothing is judged by them"""
 _WAITS = frozenset({"retryDelay", "retry_after"})
 """fields that hold the seconds until it is worth another attempt"""
-_TITLE = re.compile(r"<(title|message|h1)[^>]*>(.{1,400}?)</\1>", re.IGNORECASE | re.DOTALL)
+_WINDOW = "x-ratelimit-reset"
+"""the header, which OpenRouter puts into the body"""
+_TITLE = re.compile(r"<(title|message|h1|pre)[^>]*>(.{1,400}?)</\1>", re.IGNORECASE | re.DOTALL)
+
+_TAG = re.compile(r"<[^<>]*>")
 
 
 class ErrorBody(NamedTuple):
@@ -50,8 +56,8 @@ def error_body(content: bytes) -> ErrorBody:
         pass
     words = text.strip()[:MAX_WORDS]
     if words.startswith("<"):
-        title = _TITLE.search(text)
-        words = html.unescape(title[2]).strip() if title else ""
+        titles = (html.unescape(_TAG.sub(" ", found[2])).strip() for found in _TITLE.finditer(text))
+        words = next((title for title in titles if title.lower() != "error"), "")
     elif words.startswith(("{", "[", '"')) or not words.replace("\ufffd", "").strip():
         words = ""  # JSON that was cut
     return ErrorBody(words=words, marks=words.lower()[:MAX_MARKS])
@@ -151,6 +157,8 @@ def _leaves(said: object, name: str = "", depth: int = 0) -> Iterator[str]:
         for key, value in said.items():
             if key in _WAITS and isinstance(value, str | int):
                 yield f"retry after {value}".removesuffix("s") + "s"
+            if key.lower() == _WINDOW and (wait_s := window_s(str(value))) is not None:
+                yield f"retry after {wait_s:.3f}s"
             yield from _leaves(value, key, depth + 1)
     elif isinstance(said, list):
         for value in said:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_error_body import ErrorBody, error_body
-from chimera_ray.backends.openai_quotes import shown
+from chimera_ray.backends.openai_quotes import masked, shown
 from chimera_ray.backends.openai_verdicts import (
     LASTING,
     LIMITED_STATUSES,
@@ -19,7 +19,7 @@ from chimera_ray.backends.openai_verdicts import (
     refused_field,
     verdict_of,
 )
-from chimera_ray.backends.rate_headers import duration_s, retry_after_s
+from chimera_ray.backends.rate_headers import duration_s, retry_after_s, window_s
 from chimera_ray.errors import (
     ChimeraError,
     ContextError,
@@ -45,6 +45,7 @@ _SWITCHES = {
     "stream_options": "set stream: never",
 }
 """field of the request → what leaves it out of the model file"""
+_WINDOWS = ("x-ratelimit-reset", "ratelimit-reset")
 
 
 def error_of(answer: Answer, config: OpenAIModel, request: Request) -> ChimeraError:
@@ -79,9 +80,7 @@ def judged(
     if verdict == "passing":
         error = TransientProviderError(f"{config.name}: {label}{words}")
         error.is_limited = status in LIMITED_STATUSES
-        error.retry_after_s = retry_after_s(headers)
-        if error.retry_after_s is None:
-            error.retry_after_s = _wait_in(said)
+        error.retry_after_s = _wait_s(headers, said, error.is_limited)
         return error
     if verdict == "prompt":
         return RefusalError(f"{config.name}: declined by the endpoint ({label}){words}")
@@ -140,6 +139,13 @@ def _wait_in(said: ErrorBody) -> float | None:
     return float(found[2]) if found[2] else duration_s(found[1])
 
 
+def _wait_s(headers: Mapping[str, str], said: ErrorBody, is_limited: bool) -> float | None:
+    """An answer → the seconds until another attempt, by its headers or words; None if neither."""
+    ends = [window_s(headers.get(name)) for name in _WINDOWS if is_limited]
+    waits = (retry_after_s(headers), _wait_in(said), *ends)
+    return next((wait_s for wait_s in waits if wait_s is not None), None)
+
+
 def _lasting(
     verdict: Verdict, status: int, said: ErrorBody, label: str, config: OpenAIModel
 ) -> str:
@@ -176,7 +182,8 @@ def _said(said: ErrorBody, verdict: Verdict, config: OpenAIModel, request: Reque
     """What the server said besides, if it may be shown."""
     code = shown(said.code[:CODE_CHARS], config, request)
     # A server may echo the key masked, or another one, when it says that it is wrong.
-    words = "" if verdict == "key" else shown(said.words, config, request)
+    said_words = masked(said.words, config) if verdict == "key" else said.words
+    words = shown(said_words, config, request)
     if words and code and words != said.code:
         return f" [{code}: {words}]"
     return f" [{words or code}]" if words or code else ""

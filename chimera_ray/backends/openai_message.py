@@ -13,7 +13,10 @@ MAX_DEPTH = 5
 """of parts within parts"""
 MAX_SPLITS = 4
 """reasoning in the text, one passage after the other"""
-_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+_FIELDS = (
+    *("reasoning_content", "reasoning", "reasoning_text", "thinking"),
+    *("reasoning_details", "thinking_blocks"),
+)
 _TEXTS = ("text", "value", "content", "thinking", "reasoning", "summary")
 """of a content part, the first that says anything"""
 

@@ -11,30 +11,43 @@ def _any_of(*patterns: str) -> re.Pattern[str]:
 
 
 SPENT_CODES = _any_of(
-    r"insufficient_(?:quota|balance|funds|credits)",
+    r"insufficient_(?:(?:user_)?quota|balance|funds|credits)",
     r"billing_(?:hard_limit_reached|not_active)",
     r"exceeded_current_quota_error",
     r"blocked_api_access",
     r"arrearage",
+    r"billing_disabled",
     r"account_?overdue",
 )
 SPENT = _any_of(
     r"(?:insufficient|not enough) (?:account )?(?:balance|credit|fund)",
-    r"balance is too low",
+    r"balance is (?:too low|insufficient)",
     r"used all available credits",
     r"spend(?:ing)? limit",
     r"out of credits",
     r"(?:n't have any|no) credits? (?:yet|left|remain|available)",
     r"budget has been exceeded",
     r"exceeded (?:the |your |its )?budget",
-    r"more credits",
+    r"requires? more credits",
+    r"payment method (?:is )?required",
+    r"key limit exceeded",
+    r"billing to be enabled",
+    r"reached your (?:specified |monthly |workspace )?(?:api )?usage limit",
+    r"models-per-day",
+    r"exceeded (?:your |its )?monthly\b",
+    r"monthly (?:\w+ ){0,2}(?:limit|quota) (?:\w+ )?(?:reached|exceeded)",
+    r"billing limit",
+    r"credits? (?:are |is |have been )?(?:depleted|exhausted|used up)",
+    r"please recharge",
     r"余额不足",
     r"欠费",
+    r"额度(?:已)?(?:用尽|不足)",
 )
 KEY = _any_of(
     r"(?:invalid|incorrect|expired|missing|wrong|malformed|unknown|revoked|no) (?:or \w+ )?"
     r"(?:api|access|auth\w*|bearer|x-api)[ _-]?(?:key|token|header)",
-    r"api[ _-]?key (?:is )?(?:not valid|not found|invalid|expired|missing|required|incorrect)",
+    r"api[ _-]?key (?:is )?"
+    r"(?:not (?:valid|found|provided)|invalid|expired|missing|required|incorrect)",
     r"(?:invalid|expired|incorrect)_(?:api_)?key",
     r"api_key_(?:invalid|expired|missing)",
     r"invalid_(?:auth\w*|token)",
@@ -43,11 +56,24 @@ KEY = _any_of(
     r"unauthenticated",
     r"expired token",
     r"(?:invalid|expired) credential",
+    r"login fail",
+    r"security token\b.{0,40}(?:invalid|expired)",
 )
+_ENDED = r"(?:deactivat|disabl|suspend|terminat|banned|revoked|restricted|(?:not )?verified)"
 BARRED = _any_of(
-    r"(?:account|organi[sz]ation|key|access|project|team|user)\b.{0,40}"
-    r"(?:deactivat|disabl|suspend|terminat|banned|revoked|restricted)",
+    r"\b(?:account|organi[sz]ation|key|access|project|team|user)\b.{0,60}"
+    rf"\b(?:is|are|was|be|been) (?:\w+ ){{0,2}}{_ENDED}",
+    rf"\b(?:account|organi[sz]ation|key) {_ENDED}",
+    r"accessdenied",
+    r"insufficient (?:permission|privilege|scope)",
+    r"accept(?:ance of)? (?:the |its )?terms|terms acceptance",
 )
+ELSEWHERE = _any_of(
+    r"(?:location|country|region|territory)\b.{0,40}not (?:supported|available|allowed)",
+    r"unsupported[ _](?:location|country|region|territory)",
+    r"http request was sent to https",
+)
+"""it does not answer this place, or this address, whatever is asked"""
 MODEL = _any_of(
     r"model_not_(?:found|available)",
     r"invalid_model",
@@ -55,7 +81,16 @@ MODEL = _any_of(
     r"model not (?:exist|found)",
     r"invalid model(?: name|:| id)",
     r"not a valid model",
-    r"\bmodel\b.{0,80} (?:does not exist|not found|decommissioned)",
+    r"model identifier is invalid",
+    r"no models? (?:is |are )?(?:currently )?loaded",
+    r"\bmodel\b(?:(?!: ).){0,80} (?:deprecated|retired|shut down|no longer|not available)",
+    r"\bmodel:? [`'\"]?[\w./:-]{1,80}[`'\"]? is not supported",
+    r"(?:could not|cannot|can't) find model",
+    r"unsupported model",
+    r"model is required",
+    r"model access denied",
+    r"deployment\b.{0,60} not found",
+    r"\bmodel\b(?:(?!: ).){0,80} (?:does not exist|not found|decommissioned)",
     r"模型不存在",
 )
 PROMPT_CODES = _any_of(
@@ -75,20 +110,26 @@ PROMPT_CODES = _any_of(
 )
 PROMPT = _any_of(
     r"(?:input|prompt|content|request|message|text)s?\b.{0,60}\bflagged",
-    r"requires moderation",
     r"content management policy",
-    r"safety system",
-    r"violat(?:es?|ing|ion of)\b.{0,40}(?:guideline|polic)",
+    r"violat(?:e[sd]?|ing|ion of)\b.{0,40}(?:guideline|polic)",
     r"guardrail.{0,40}(?:fail|block|violat)",
     r"inappropriate content",
     r"content exists risk",
     r"considered high risk",
     r"sensitive (?:content|words?)",
     r"blocked by .{0,40}(?:filter|policy|safety|moderation|guardrail)",
-    r"content filtering",
+    r"content filter",
+    r"content policy",
+    r"\bmoderat(?:ed|ion|or)\b",
+    r"\b(?:safety|harmful|toxic|unsafe|nsfw|guardrails?)\b",
+    r"disallowed content",
+    r"\bpii\b",
+    r"acceptable use",
     r"prompt (?:was |has been )?blocked",
     r"敏感",
     r"不安全",
+    r"内容安全",
+    r"(?:content|prompt|input|message)\b.{0,40}\bnot safe",
 )
 CONTEXT = _any_of(
     r"context_length",
@@ -108,7 +149,15 @@ TOO_LONG = _any_of(
     r"reduce (?:the length|your (?:message|prompt|input))",
     r"longer than the (?:model|maximum)",
     r"too many (?:input )?tokens",
-    r"too[ _](?:long|large)",
+    r"too[ _](?:long|large|big)",
+    r"length \d+ is (?:greater|longer|larger) than",
+    r"(?:prompt|input) has \d+ tokens",
+    r"total tokens .{0,40}exceed",
+    r"supports? at most \d+ tokens",
+    r"exceeds? (?:the )?context|context overflow",
+    r"\bn_ctx\b|max_model_len|max_seq_len",
+    r"max(?:imum)? allowed tokens",
+    r"length \d+ > \d+",
 )
 FORMAT = _any_of(
     r"response[ _]?format",
@@ -136,6 +185,8 @@ UNKNOWN_FIELD = _any_of(
     r"unavailable",
     r"deprecated",
     r"cannot both be",
+    r"not (?:a )?valid (?:for|parameter|field|argument)",
+    r"invalid (?:field|parameter|propert)",
 )
 SURELY_UNKNOWN_FIELD = _any_of(
     r"(?:unsupported|unknown|unrecognized) (?:parameter|param|field|argument)",
@@ -145,8 +196,13 @@ SURELY_UNKNOWN_FIELD = _any_of(
 """so that it counts with a status that usually passes"""
 WRONG_VALUE = _any_of(
     r"must be (?:one of|at most|at least|between|in |less|greater|equal|<|>)",
+    r"must be (?:non-?negative|positive)",
+    r"is not (?:less|greater|one of)",
+    r"invalid type",
+    r"supported range",
     r"only .{1,20} (?:is|are) (?:allowed|supported)",
-    r"invalid (?:value|temperature|top_|min_|presence|reasoning)",
+    r"invalid ['`\"]?(?:value|temperature|top_|min_|presence|reasoning)",
+    r"\brange\b.{0,3}[\d\[(-]",
     r"out of range",
     r"valid range",
     r"should be",

@@ -10,12 +10,13 @@ from typing import Any
 
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_endings import meaning_of, shown_ending
-from chimera_ray.backends.openai_error_body import ErrorBody, decoded, error_in
+from chimera_ray.backends.openai_error_body import ErrorBody, decoded, error_body, error_in
 from chimera_ray.backends.openai_errors import judged
 from chimera_ray.backends.openai_message import plain_text, said_by
-from chimera_ray.backends.openai_quotes import shown
+from chimera_ray.backends.openai_quotes import shown, without_key
 from chimera_ray.backends.openai_stream import body_of_stream, is_event_stream
 from chimera_ray.backends.openai_usage import usage_of
+from chimera_ray.credentials import redacted
 from chimera_ray.errors import ChimeraError, ProviderError, TransientProviderError
 from chimera_ray.llm import LostAttempt, Reply, Request
 from chimera_ray.model_config import OpenAIModel
@@ -48,6 +49,8 @@ def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
     except ValueError:
         kind = shown(answer.headers.get("content-type", "nothing"), config, request, 40)
         why = f"the answer is no JSON ({len(answer.body)} bytes that say to be {_storable(kind)})"
+        words = shown(error_body(answer.body).words, config, request)
+        why += f" [{_storable(words)}]" if words else ""
         raise unusable(why, _as_far_as_it_came(answer), config, request) from None
     except RecursionError:
         raise unusable("the answer's JSON is too deep", None, config, request) from None
@@ -110,12 +113,12 @@ def reply_from(
         why = f"the reply broke off (finish reason: {word})"
         raise unusable(why, body, config, request)
     return Reply(
-        text=text,
+        text=without_key(text, config),
         finish_reason=meant,
-        reasoning=said.reasoning or None,
+        reasoning=without_key(said.reasoning, config) or None,
         usage=usage,
         is_usage_estimated=is_estimated,
-        request_id=_id(request_id, body),
+        request_id=without_key(_id(request_id, body), config),
     )
 
 
@@ -124,16 +127,17 @@ def unusable(
 ) -> TransientProviderError:
     """Why a 200 cannot be used, and as much of its body as came → an error worth a few attempts."""
     error = TransientProviderError(f"{config.name}: {why}")
-    error.lost = (lost_in(body, str(error), request),)
+    error.lost = (_lost_in(body, str(error), config, request),)
     return error
 
 
-def lost_in(body: object, why: str, request: Request) -> LostAttempt:
+def _lost_in(body: object, why: str, config: OpenAIModel, request: Request) -> LostAttempt:
     """The body of a reply, as far as it came → what there is to be paid and kept of it."""
     choice = _choice(body)
     said = said_by(_message(choice) or {}, is_json=False)
     usage, is_estimated = usage_of(_usage(body, choice), request, said.text, said.reasoning)
-    return LostAttempt(0, why, said.text, said.reasoning, usage, is_estimated, _id("", body))
+    text, reasoning = (without_key(redacted(part), config) for part in said)
+    return LostAttempt(0, why, text, reasoning, usage, is_estimated, _id("", body))
 
 
 def _error_inside(
@@ -149,7 +153,7 @@ def _error_inside(
     label = f"an error inside HTTP 200, status {status}" if status else "an error inside HTTP 200"
     error = judged(status or _guessed(said), said, label, headers, config, request)
     is_vague = status is None and type(error) in (ProviderError, TransientProviderError)
-    lost = lost_in(body, str(error), request)
+    lost = _lost_in(body, str(error), config, request)
     if is_vague and not getattr(error, "is_limited", False):
         error = TransientProviderError(str(error))
         error.lost = (lost,)

@@ -37,6 +37,7 @@ _FATAL: dict[int, Verdict] = {
     404: "model",
     405: "every_call",
     407: "every_call",
+    410: "model",
 }
 _FIELDS = (
     *("response_format", "reasoning_effort", "max_completion_tokens", "max_tokens", "temperature"),
@@ -45,6 +46,8 @@ _FIELDS = (
 _VALUES = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "reasoning_effort")
 """fields whose value is the model file's, the same for every row"""
 _OF_THE_ROW = frozenset({"messages", "prompt", "input"})
+_ALSO = {"reasoning_effort": ("not support thinking",)}
+"""what Ollama says of a field without its name"""
 _CAMEL = re.compile(r"_(\w)")
 
 
@@ -122,6 +125,8 @@ def _lasting(status: int, marks: str) -> Verdict | None:
     if status in _FATAL:
         return _FATAL[status]
     is_client = status < 500 and status not in PASSING_STATUSES
+    if is_client and words.ELSEWHERE.search(marks):
+        return "every_call"
     if is_client and (words.KEY.search(marks) or words.BARRED.search(marks)):
         return "key"
     return "model" if is_client and words.MODEL.search(marks) else None
@@ -141,6 +146,6 @@ def _is_too_long(status: int, marks: str) -> bool:
 def _place(field: str, marks: str) -> int:
     """A field → where an error first names it, in whatever spelling; -1 if it does not."""
     camel = _CAMEL.sub(lambda found: found[1].upper(), field)
-    names = {field.lower(), camel.lower(), field.lower().replace("_", " ")}
+    names = {field.lower(), camel.lower(), field.lower().replace("_", " "), *_ALSO.get(field, ())}
     found = re.search(rf"\b(?:{'|'.join(map(re.escape, names))})\b", marks)
     return found.start() if found else -1

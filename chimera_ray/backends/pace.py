@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 SAFETY = 0.98
 """of what the endpoint took when it was asked for more"""
-FIRST_WINDOW = 64
-"""calls in flight at an endpoint of which nothing is known; one more for each that ends well"""
+FIRST_WINDOW, WIDENING = 64, 3
+"""calls in flight at an endpoint of which nothing is known; more of them for each that ends well"""
 MAX_PAUSE_S = 60.0
 """that a storm may stop all"""
 FREE_SHARE, PACED_SHARE = 0.05, 0.02

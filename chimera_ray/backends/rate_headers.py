@@ -8,15 +8,18 @@ from email.utils import parsedate_to_datetime
 from chimera_ray.backends.limiter import Learnt
 
 MAX_HEADER_CHARS = 64
+EPOCH_S = 1e9
+"""so many seconds are a time of the clock, and no wait"""
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Headers → the seconds to wait, given as such, as milliseconds or as a date; else None."""
-    exact = _number(headers.get("retry-after-ms"))
-    if exact is not None:
-        return exact / 1000
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        exact = _number(headers.get(name))
+        if exact is not None:
+            return exact / 1000
     said = headers.get("retry-after", "")[:MAX_HEADER_CHARS].strip()
     seconds = _number(said)
     if seconds is not None or not said:
@@ -25,6 +28,20 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return max(parsedate_to_datetime(said).timestamp() - time.time(), 0.0)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def window_s(said: str | None) -> float | None:
+    """When a window of calls ends, by the clock or in seconds from now → the seconds until then.
+
+    None, if it says no such thing, is over, or is longer than a day: then it is no wait.
+    """
+    seconds = duration_s(said)
+    if seconds is None:
+        return None
+    if seconds >= EPOCH_S * 1000:
+        seconds /= 1000
+    seconds -= time.time() if seconds >= EPOCH_S else 0.0
+    return seconds if 0 < seconds <= _SECONDS["d"] else None
 
 
 def learnt_from(headers: Mapping[str, str]) -> Learnt | None:

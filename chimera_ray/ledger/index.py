@@ -28,7 +28,7 @@ from chimera_ray.ledger.parts import (
 from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.tail import Tail
 from chimera_ray.ledger.totals import COUNTED
-from chimera_ray.schemas import Record
+from chimera_ray.schemas import Record, work_ids
 
 NONE, ACCEPTED, REJECTED, FAILED, OPEN = range(5)
 OUTCOMES = ("none", "accepted", "rejected", "failed", "open")
@@ -163,7 +163,14 @@ class Index:
 
     def look_up(self, work_ids: Iterable[str]) -> Found:
         """Work ids → the outcome and the place of each one's winning record."""
-        keys = np.fromiter((int(work[:16], 16) for work in work_ids), np.uint64)
+        return self._found(np.fromiter((int(work[:16], 16) for work in work_ids), np.uint64))
+
+    def look_up_rows(self, fingerprint: str, input_ids: Iterable[bytes]) -> Found:
+        """A stage fingerprint and ids of its input rows → the same of their work."""
+        works = b"".join(work[:8] for work in work_ids(fingerprint, input_ids))
+        return self._found(np.frombuffer(works, ">u8").astype(np.uint64))
+
+    def _found(self, keys: npt.NDArray[np.uint64]) -> Found:
         known = self._known
         if not len(known.key):
             nothing = np.zeros(len(keys), np.int8)

@@ -7,6 +7,7 @@ death within seconds: Ray takes a minute, and then ends the process without a wo
 import logging
 import os
 import queue
+import resource
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from chimera_ray.runners.perform import StageBugError
 from chimera_ray.runners.ray_cluster import Cluster, require_address
 from chimera_ray.runners.ray_processes import RayProcesses
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 QUIET = {
     "ray._private.authentication.authentication_token_setup": logging.ERROR,
@@ -34,6 +36,10 @@ QUIET = {
 }
 """loggers whose news this file tells itself, in one line"""
 TICK_S = 0.5
+JOIN_S = 90.0
+"""for a cluster whose head answers to take this process in; Ray itself may wait for an hour"""
+MIN_FILES = 256
+"""open at once; with fewer Ray ends the process in the middle of its start, without a word"""
 CLOSE_S = 30.0
 LINE_CHARS = 300
 FAILED = "Ray did not start"
@@ -69,9 +75,14 @@ class RaySession:
 
     def require_up(self) -> None:
         """Raise RunnerError unless Ray is of use, or still on its way up."""
+        is_up = self._connected.done()
         if why := self.lost():
-            is_up = self._connected.done()
             raise RunnerError(f"Ray is gone: {why}; {AGAIN}" if is_up else f"{FAILED}: {why}")
+        if not is_up and not self._is_ours and time.monotonic() - self._began > JOIN_S:
+            raise RunnerError(
+                f"{FAILED}: no Ray cluster took this process in for {JOIN_S:.0f} s: is what "
+                "answers at runtime.ray_address, or RAY_ADDRESS, the head of one?"
+            )
 
     @property
     def is_idle(self) -> bool:
@@ -103,9 +114,10 @@ class RaySession:
         try:
             if self.is_idle:
                 wait([self._ask(ray.shutdown)], CLOSE_S)
+            else:  # what still works there is about to report that it cannot
+                logging.getLogger("ray").setLevel(logging.CRITICAL + 1)
+                logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)
         finally:
-            for name in ("ray", "ray.data"):  # whatever still works now reports that it cannot
-                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
             self._processes.end()
 
     def _ask(self, work: Callable[[], T]) -> Future[T]:
@@ -119,11 +131,24 @@ class RaySession:
         What Ray starts would die with the thread that started it.
         """
         while True:
-            work, future = self._asked.get()
+            try:
+                work, future = self._asked.get(timeout=TICK_S)
+            except queue.Empty:
+                self._let_go_of_the_dead()
+                continue
             try:
                 future.set_result(work())
             except BaseException as exc:  # noqa: BLE001 - it is raised where it is waited for
                 future.set_exception(exc)
+
+    def _let_go_of_the_dead(self) -> None:
+        """Leaves a Ray that ended while nobody used it: in a while it would end this process."""
+        if not self.lost() or not ray.is_initialized():
+            return
+        try:
+            ray.shutdown()
+        except Exception as exc:  # noqa: BLE001 - whoever uses it next is told what has happened
+            log.info("a Ray that is gone did not let go: %s", exc)
 
     def _wait(self, future: Future[T]) -> T:
         while not wait([future], TICK_S).done:
@@ -139,6 +164,7 @@ class RaySession:
         said = {"log_to_driver": False, "logging_level": logging.WARNING}
         runtime = self._runtime
         try:
+            _require_files()
             if self._is_ours:
                 cpus = runtime.num_cpus
                 ray.init(address="local", num_cpus=cpus, include_dashboard=False, **said)
@@ -151,6 +177,16 @@ class RaySession:
             raise
         except Exception as exc:  # (a bare `Exception` says that a busy machine took too long)
             raise RunnerError(f"{FAILED}: {one_line(exc)}") from exc
+
+
+def _require_files() -> None:
+    """Raise RunnerError unless this process and its children may open enough files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < MIN_FILES:
+        raise RunnerError(
+            f"{FAILED}: {most} files may be open at once, and it takes {MIN_FILES} at least, "
+            "better 65,536: see `ulimit -Hn`"
+        )
 
 
 def _keep_own_handler() -> None:

@@ -4,6 +4,7 @@ from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 
 class Slots:
@@ -25,14 +26,16 @@ class Slots:
         self._returning: deque[Future[None]] = deque()
         self._waiting = _Waiting(expected)
 
-    @asynccontextmanager
-    async def take(self, group: str = "") -> AsyncIterator["Slot"]:
+    def take(self, group: str = "") -> "Taken":
         """Waits for a slot, and holds it meanwhile."""
-        await self._enter(lambda waiter: self._waiting.add(group, waiter))
-        try:
-            yield Slot(self)
-        finally:
-            self.leave()
+        return Taken(self, group)
+
+    async def enter(self, group: str) -> None:
+        """Waits for a slot."""
+        if self._free > 0:
+            self._free -= 1
+        else:
+            await self._enter(partial(self._waiting.add, group))
 
     async def back(self) -> None:
         """Waits for a slot, before all who never had one."""
@@ -72,6 +75,21 @@ class Slots:
             raise
 
 
+class Taken:
+    """A slot in an `async with`: every row passes here, so it is no generator."""
+
+    def __init__(self, slots: Slots, group: str) -> None:
+        """Nothing is held yet."""
+        self._slots, self._group = slots, group
+
+    async def __aenter__(self) -> "Slot":
+        await self._slots.enter(self._group)
+        return Slot(self._slots)
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._slots.leave()
+
+
 class _Waiting:
     """Rows that never had a slot, in the order of their arrival, by group.
 
@@ -96,9 +114,11 @@ class _Waiting:
                 del self._queues[group]
         if not self._queues:
             return None
-        first = max(
-            self._queues, key=lambda name: (self._expected(name), -self._queues[name][0][0])
-        )
+        first = next(iter(self._queues))
+        if len(self._queues) > 1:
+            first = max(
+                self._queues, key=lambda name: (self._expected(name), -self._queues[name][0][0])
+            )
         return self._queues[first].popleft()[1]
 
 

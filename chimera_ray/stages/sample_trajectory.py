@@ -8,7 +8,7 @@ from pydantic import Field
 from chimera_ray.errors import ParseError
 from chimera_ray.llm import Reply, complete, whole
 from chimera_ray.prompts import render
-from chimera_ray.schemas import MAX_TRAJECTORY_CHARS, Rollout, Trajectory
+from chimera_ray.schemas import MAX_TRAJECTORY_CHARS, FinishReason, Rollout, Trajectory
 from chimera_ray.stage import AskingParams, Models, Reject, stage
 from chimera_ray.text.reasoning import is_blank, split_reasoning
 
@@ -47,10 +47,9 @@ async def sample_trajectory(
         paper section 2.3, module R: the bare problem in one user turn, no system prompt.
     """
     prompt = render("sample_trajectory", problem=row.problem)
-    reply = await complete(
+    finish_reason, thinking, final_part = await complete(
         models["solver"], prompt, _parse, second_chance_tokens=params.second_chance_tokens
     )
-    thinking, final_part = _parts(reply)
     num_chars = len(thinking) + len(final_part)
     if num_chars > MAX_TRAJECTORY_CHARS:
         yield Reject("too_long", f"{num_chars:,} characters")
@@ -61,18 +60,14 @@ async def sample_trajectory(
             **row.model_dump(),
             reasoning=thinking,
             final_part=final_part,
-            finish_reason=reply.finish_reason,
+            finish_reason=finish_reason,
         )
 
 
-def _parse(reply: Reply) -> Reply:
-    """Reply → the same, if it came to its end and says anything."""
-    if all(map(is_blank, _parts(whole(reply)))):
+def _parse(reply: Reply) -> tuple[FinishReason, str, str]:
+    """Reply → why it ended, its thinking and its final part, if it says anything at all."""
+    split, final_part = split_reasoning(whole(reply).text)
+    thinking = split or "" if reply.reasoning is None else reply.reasoning
+    if is_blank(thinking) and is_blank(final_part):
         raise ParseError("the reply has neither thinking nor a final part")
-    return reply
-
-
-def _parts(reply: Reply) -> tuple[str, str]:
-    """Reply → its thinking and its final part."""
-    thinking, final_part = split_reasoning(reply.text)
-    return thinking or "" if reply.reasoning is None else reply.reasoning, final_part
+    return reply.finish_reason, thinking, final_part

@@ -131,3 +131,37 @@ def test_worker_row_that_is_known_to_be_long_goes_before_all_that_wait(
     assert order[:3] == [short[0], short[4], long[3]]
     rest = [name for name in long if name != long[3]]
     assert order[3:8] == rest
+
+
+class _Replaying(_Solver):
+    """Answers at once, as what is replayed does, and notes how many files were there by then."""
+
+    def __init__(self, count_parts: Callable[[], int]) -> None:
+        super().__init__()
+        self._count_parts = count_parts
+        self.seen: list[int] = []
+
+    async def complete(self, request: Request) -> Reply:
+        self.asked.append(request.messages[0].content)
+        self.seen.append(self._count_parts())
+        return Reply("6", usage=Usage(10, 0, 10, 0))
+
+
+def test_rows_that_wait_for_nobody_let_others_be_written_meanwhile(tmp_path: Path) -> None:
+    config, node = _config(tmp_path)
+    pool = config.runtime.pool.model_copy(update={"max_in_flight": 64})
+    runtime = config.runtime.model_copy(update={"flush_s": 0.0, "pool": pool})
+    config = config.model_copy(update={"runtime": runtime})
+    store = Store(config.output_dir)
+    solver = _Replaying(lambda: len(store.names(node.folder)))
+    opened: Callable[[ModelConfig, Reins, int], _Solver] = lambda *_: solver  # noqa: E731
+
+    async def work() -> None:
+        worker = StageWorker(config, node, "run", Reins("test", _no_endpoint, None), opened)
+        items = [_item(problem) for problem in _numbered("Physics", 2_000)]
+        async for _ in worker.work(items):
+            pass
+        await worker.close()
+
+    asyncio.run(work())
+    assert solver.seen[-1] > solver.seen[0]

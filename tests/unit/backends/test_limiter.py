@@ -21,7 +21,7 @@ from chimera_ray.backends.limiter import (
     Limiter,
     Report,
 )
-from chimera_ray.backends.pace import FIRST_WINDOW
+from chimera_ray.backends.pace import FIRST_WINDOW, WIDENING
 from chimera_ray.model_config import Limits
 
 UNKNOWN = Limits()
@@ -304,8 +304,8 @@ def test_unknown_endpoint_gets_a_window_that_successes_widen_until_it_is_open() 
         now += 0.05
         in_flight += limiter.exchange(Report("a", (1,) * 200, in_flight), now).num_calls
     assert in_flight == FIRST_WINDOW
-    grant = limiter.exchange(Report("a", (1,) * 200, 0, num_ok=64), now)
-    assert (grant.num_calls, grant.is_open) == (2 * FIRST_WINDOW, False)
+    grant = limiter.exchange(Report("a", (1,) * 500, 0, num_ok=FIRST_WINDOW), now)
+    assert (grant.num_calls, grant.is_open) == ((1 + WIDENING) * FIRST_WINDOW, False)
     for _ in range(4):
         grant = limiter.exchange(Report("a", (1,) * 50, 0, num_ok=grant.num_calls), now)
     assert grant.is_open

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chimera_ray.backends.limiter import Learnt
-from chimera_ray.backends.rate_headers import duration_s, learnt_from, retry_after_s
+from chimera_ray.backends.rate_headers import duration_s, learnt_from, retry_after_s, window_s
 
 HOSTILE = [
     *(
@@ -125,3 +125,21 @@ def test_learnt_is_what_the_headers_tell_and_a_limit_of_none_is_no_limit() -> No
         "x-ratelimit-reset-tokens": "soon",
     }
     assert learnt_from(headers) == Learnt(500, None, 0, None, 0.12, None)
+
+
+@pytest.mark.parametrize("said", [None, "", "soon", "-5", "nan", "0", "86401", "9" * 40, "1e9"])
+def test_window_that_says_no_end_or_one_too_far_is_no_wait(said: str | None) -> None:
+    assert window_s(said) is None
+
+
+@pytest.mark.parametrize("factor", [1, 1000])
+def test_window_ends_at_a_time_of_the_clock_in_either_unit(factor: int) -> None:
+    end_s = window_s(str(int((time.time() + 60) * factor)))
+    assert end_s is not None
+    assert 50 < end_s <= 60
+    assert window_s(str(int((time.time() - 60) * factor))) is None
+
+
+def test_window_ends_in_seconds_or_in_a_span() -> None:
+    assert window_s("20") == 20
+    assert window_s("1m20s") == 80
