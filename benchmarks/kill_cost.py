@@ -132,7 +132,7 @@ def report(
         "replies/s",
         "in flight",
         "made again",
-        "more than those",
+        "beyond in flight",
         "oldest ms",
     )
     table = new_table("kill -9 of driver and workers", "kill", *heads)
