@@ -130,7 +130,7 @@ def report(
     heads = (
         "replies before",
         "replies/s",
-        "in flight",
+        "cut off",
         "made again",
         "beyond in flight",
         "oldest ms",
