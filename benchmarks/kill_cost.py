@@ -130,9 +130,9 @@ def report(
     heads = (
         "replies before",
         "replies/s",
-        "in flight",
+        "cut off",
         "made again",
-        "more than those",
+        "beyond in flight",
         "oldest ms",
     )
     table = new_table("kill -9 of driver and workers", "kill", *heads)

@@ -43,6 +43,7 @@ class Writer:
         self._flusher: asyncio.Task[None] | None = None
         self._parts_maker: asyncio.Task[None] | None = None
         self._flushed_at = -flush_s
+        self._waits_since = 0.0
         self._trouble: Exception | None = None
         self._is_closing = False
 
@@ -54,16 +55,16 @@ class Writer:
         """
         if self._durable is None:
             self._durable = asyncio.get_running_loop().create_future()
-        self._pending.append(record)
-        self._open.pop(record.work_id, None)
         durable = self._durable
         self._flush_soon()
+        self._pending.append(record)
+        self._open.pop(record.work_id, None)
         await asyncio.shield(durable)
 
     def note(self, work: str, make: Callable[[], Record]) -> None:
         """Unfinished work → a record of it soon, unless it has ended by then."""
-        self._open[work] = make
         self._flush_soon()
+        self._open[work] = make
 
     async def close(self) -> None:
         """Waits until what was appended and noted is durable, and in parts.
@@ -81,6 +82,9 @@ class Writer:
             raise LedgerError(f"{len(self._open)} rows could not be written: {self._trouble}")
 
     def _flush_soon(self) -> None:
+        """Called before there is something more to write."""
+        if not self._pending and not self._open:
+            self._waits_since = time.monotonic()
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
 
@@ -100,7 +104,7 @@ class Writer:
         if self._trouble is not None and not self._pending and not self._is_closing:
             return RETRY_S
         if self._files.has_journal:
-            return gather_s
+            return max(self._waits_since + gather_s - time.monotonic(), 0.0)
         return max(self._flushed_at + self._flush_s - time.monotonic(), gather_s)
 
     async def _write_group(self) -> None:
