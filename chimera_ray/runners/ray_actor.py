@@ -41,7 +41,8 @@ T = TypeVar("T")
 GROUP_ROWS = 512
 MOST_BLOCKS = 8
 """blocks that one call gives in ordinary weather"""
-SHIP_S = 0.02
+SHIP_S = 0.3
+"""rows gather for a block: each costs Ray's scheduler milliseconds of the driver's CPU"""
 TELL_S = 1.0
 GC_OBJECTS = 10_000
 """made and not freed, between two looks of the collector; Python's own 700 is one row's"""
