@@ -13,30 +13,23 @@ import argparse
 import asyncio
 import cProfile
 import json
-import os
 import pstats
-import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
-from rich.console import Console
+from remote_setup import CONSOLE, load
 from rich.table import Table
+from stub_faults import Behaviour
+from stub_server import StubServer
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from stub_faults import Behaviour  # noqa: E402
-from stub_server import StubServer  # noqa: E402
-
-from chimera_ray.backends.gate import Gate, in_process  # noqa: E402
-from chimera_ray.backends.halt import Halt  # noqa: E402
-from chimera_ray.backends.limiter import Limiter  # noqa: E402
-from chimera_ray.backends.openai import Bodies, OpenAI  # noqa: E402
-from chimera_ray.llm import Message, Request  # noqa: E402
-from chimera_ray.model_config import Limits, OpenAIModel  # noqa: E402
+from chimera_ray.backends.gate import Gate, in_process
+from chimera_ray.backends.halt import Halt
+from chimera_ray.backends.limiter import Limiter
+from chimera_ray.backends.openai import Bodies, OpenAI
+from chimera_ray.llm import Message, Request
+from chimera_ray.model_config import Limits, OpenAIModel
 
 PROMPT_CHARS, REPLY_CHARS, NUM_WARM = 1_000, 1_000, 500
 Subject = Callable[[OpenAIModel, list[Request], int], Awaitable[None]]
@@ -142,7 +135,7 @@ def main() -> None:
             ratio = f"{b.calls_per_s / a.calls_per_s:.2f}"
             rates = (f"{a.calls_per_s:,.0f}", f"{b.calls_per_s:,.0f}", ratio)
             table.add_row(str(at + 1), *rates, f"{a.cpu_ms:.2f}", f"{b.cpu_ms:.2f}")
-    Console(width=110).print(table, "load {:.1f} {:.1f} {:.1f}".format(*os.getloadavg()))
+    CONSOLE.print(table, load())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ of its own change where a call goes. Judges nothing.
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -163,7 +162,9 @@ class Http:
             url = self._urls[path] = URL(f"{self._base}/{path}").with_query(self._query)
         return url
 
-    def _get(self, url: URL, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - aiohttp's own
+    def _get(
+        self, url: URL, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self._opened().get(
             url, headers=headers, timeout=self._timeout, allow_redirects=False
         )

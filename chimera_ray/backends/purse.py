@@ -156,7 +156,7 @@ class Purse:
             try:
                 again_s = await self._tell()
                 trouble_s, failing_since = RETRY_S, None
-            except Exception as exc:  # noqa: BLE001 - the budget's actor is being started again
+            except Exception as exc:  # noqa: BLE001 - it may be back soon; else LOST_S below
                 log.info("the budget did not answer: %s", exc)
                 failing_since = loop.time() if failing_since is None else failing_since
                 silent_s = loop.time() - failing_since

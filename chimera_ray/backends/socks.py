@@ -33,16 +33,17 @@ def connector_class(proxy: str) -> tuple[type[aiohttp.TCPConnector], dict[str, A
             "installed: pip install '.[socks]'"
         ) from None
 
-    class Connector(ProxyConnector):  # type: ignore[misc]
+    class Connector(ProxyConnector):  # type: ignore[misc]  # the package need not be there
         """Raises what other connectors raise: the package's errors are no OSErrors."""
 
-        async def connect(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - aiohttp's
+        async def connect(self, *args: object, **kwargs: object) -> object:
             try:
-                return await super().connect(*args, **kwargs)
+                connection: object = await super().connect(*args, **kwargs)
             except NoAnswer as exc:
                 raise TimeoutError from exc
             except (ProxyError, ProxyConnectionError) as exc:
                 raise ConnectionError from exc
+            return connection
 
     parts = urlsplit(proxy)
     user, password = (part and unquote(part) for part in (parts.username, parts.password))
