@@ -11,10 +11,9 @@ from chimera_ray.backends.simulated import Simulated
 from chimera_ray.config import Config
 from chimera_ray.frontier import walk
 from chimera_ray.graph import Node, build_graph
-from chimera_ray.ledger import writer_files
+from chimera_ray.ledger import writer, writer_files
 from chimera_ray.ledger.index import OPEN, Index
 from chimera_ray.ledger.store import Store
-from chimera_ray.ledger.writer import Writer
 from chimera_ray.llm import Model, Reply, Request
 from chimera_ray.runners.perform import perform
 from chimera_ray.schemas import Record, work_id
@@ -42,12 +41,12 @@ async def _killed_while_one_verifier_thinks(config: Config) -> None:
     """verifier_a answers, verifier_b does not; the process ends once that is durable."""
     node, name, payload = _first_problem(config)
     store = Store(config.output_dir)
-    writer = Writer(store, node.folder, flush_s=0.01)
+    noted = writer.Writer(store, node.folder, flush_s=0.01)
     models: dict[str, Model] = {
         "verifier_a": Simulated(config.models.verifier_a),
         "verifier_b": Deaf(config.models.verifier_b),
     }
-    work = asyncio.create_task(perform(node, name, payload, models, (), "killed", writer.note))
+    work = asyncio.create_task(perform(node, name, payload, models, (), "killed", noted.note))
     index = Index(store, node.folder)
     while index.look_up([work_id(node.fingerprint, name)]).outcome != OPEN:
         await asyncio.wait([work], timeout=0.01)
@@ -86,6 +85,18 @@ def test_open_work_that_ends_before_the_flush_leaves_one_record(tmp_path: Path) 
     assert all(not call.is_replayed for record in records for call in record.calls)
 
 
+def test_open_work_that_ends_while_another_is_written_counts_each_call_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "GATHER_S", 0.0)
+    monkeypatch.setattr(writer_files, "PART_BYTES", 1)
+    slow = {"verifier_b": {"latency": {"mean_s": 0.02, "sigma": 1.0}}}
+    run = Run(config_of(tmp_path, drafts=60, stages=UP_TO_VERDICTS, models=slow))
+    records = [record for stage in run.records.values() for record in stage]
+    assert sum(run.num_calls.values()) == sum(len(record.calls) for record in records)
+    assert run.account.roles == run.paid
+
+
 @pytest.mark.parametrize("part_bytes", [1, writer_files.PART_BYTES], ids=["many", "one"])
 def test_open_work_counts_each_call_once_in_many_parts_and_in_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: int
@@ -107,10 +118,10 @@ def test_writer_notes_without_an_end_are_durable_by_themselves(tmp_path: Path) -
     record = Record("0" * 32, "1" * 32, "open", "", "", (), (), "run", 0.0)
 
     async def note() -> None:
-        writer = Writer(store, "ledger/stage/abc", flush_s=0.01)
+        noted = writer.Writer(store, "ledger/stage/abc", flush_s=0.01)
         make: Callable[[], Record] = lambda: record  # noqa: E731
-        writer.note(record.work_id, make)
-        await writer.close()
+        noted.note(record.work_id, make)
+        await noted.close()
 
     asyncio.run(note())
     index = Index(store, "ledger/stage/abc")
