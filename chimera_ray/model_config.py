@@ -7,6 +7,7 @@ given by the *name* of an environment variable.
 import json
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -226,7 +227,7 @@ class OpenAIModel(_Model):
         require_headers(self.headers, key_header)
         return self
 
-    @property
+    @cached_property
     def variables(self) -> Mapping[str, str]:
         """Environment variables that hold what is secret → what each is for."""
         said = [(f"the header {name}", value) for name, value in self.headers.items()]

@@ -352,12 +352,12 @@ class Stub:
         for nth in range(num_groups):
             first, end = (len(events) * at // num_groups for at in (nth, nth + 1))
             content = b"".join(events[first:end]).replace(PLACE, reply_id.encode())
+            if answer.over_s:
+                await asyncio.sleep(answer.over_s / num_groups)
             if transport.is_closing():
                 return GONE
             transport.write(b"%x\r\n%b\r\n" % (len(content), content))
             await request.writer.drain()
-            if answer.over_s:
-                await asyncio.sleep(answer.over_s / num_groups)
         if is_hung:
             await asyncio.Event().wait()  # until the client goes, which cancels this
         if is_cut:

@@ -81,6 +81,8 @@ async def persist(
             try:
                 reply = await attempt()
                 used = reply.usage.input_tokens + reply.usage.output_tokens
+                if num_attempts == 1:
+                    return reply
                 return replace(reply, attempts=num_attempts, lost=tuple(lost))
             except ChimeraError as exc:
                 newly_lost = numbered(exc, num_attempts)

@@ -37,12 +37,16 @@ def said_by(message: Mapping[str, Any], is_json: bool) -> Said:
             leaves the content empty, is understood.
     """
     content = message.get("content")
-    apart = [plain_text(message.get(name)) for name in _FIELDS]
+    apart = [plain_text(message[name]) for name in _FIELDS if name in message]
     if is_json and isinstance(content, dict) and not any(map(content.get, ("text", "type"))):
         return Said(json.dumps(content, ensure_ascii=False), _joined(apart))
-    parts = [*_parts(content)]
-    thoughts = [part for is_thought, part in parts if is_thought]
-    text, inline = "".join(part for is_thought, part in parts if not is_thought), []
+    if isinstance(content, str):
+        text, thoughts = content, list[str]()
+    else:
+        parts = [*_parts(content)]
+        thoughts = [part for is_thought, part in parts if is_thought]
+        text = "".join(part for is_thought, part in parts if not is_thought)
+    inline: list[str] = []
     for _ in range(MAX_SPLITS):
         passage, rest = split_reasoning(text)
         if rest == text:

@@ -219,10 +219,10 @@ def _usage(body: object, choice: Mapping[str, Any]) -> object:
 
 
 def _refusal(message: Mapping[str, Any]) -> str:
-    content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    refused = [part.get("refusal") for part in parts if isinstance(part, dict)]
-    return plain_text(message.get("refusal")) or plain_text(refused)
+    content, refused = message.get("content"), plain_text(message.get("refusal"))
+    if refused or not isinstance(content, list):
+        return refused
+    return plain_text([part.get("refusal") for part in content if isinstance(part, dict)])
 
 
 def _id(request_id: str, body: object) -> str:

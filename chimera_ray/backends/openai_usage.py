@@ -37,7 +37,7 @@ def usage_of(said: object, request: Request, text: str, reasoning: str) -> tuple
         text: of the reply, without its reasoning.
         reasoning: as far as it is shown.
     """
-    fields, guess = _fields(said), estimated_usage(request, text, reasoning)
+    fields = _fields(said)
     is_shown = bool(text or reasoning)
     total = _first(fields, ("total_tokens",)) or 0
     given = _first(fields, _INPUT) or None  # no prompt is empty
@@ -48,6 +48,7 @@ def usage_of(said: object, request: Request, text: str, reasoning: str) -> tuple
     elif taken is None and given is not None and total > given:
         taken = total - given
     if given is None or taken is None:
+        guess = estimated_usage(request, text, reasoning)
         given = guess.input_tokens if given is None else given
         taken = max(guess.output_tokens, total - given) if taken is None else taken
         thought = _thought(fields) or guess.reasoning_tokens
@@ -70,7 +71,7 @@ def _held_together(
     given, _, taken, _ = usage
     cached, thought = _cached(fields), _thought(fields)
     hidden = total - given - taken if total else 0
-    beside = _beside(fields, given, hidden if total else None)
+    beside = _beside(fields, given, cached, hidden if total else None)
     is_estimated = hidden < 0
     given, hidden = given + beside, hidden - (beside if total else 0)
     if cached > given:  # so it is no part of it
@@ -85,10 +86,10 @@ def _held_together(
     return Usage(given, min(cached, given), taken, min(thought, taken)), is_estimated
 
 
-def _beside(fields: Mapping[str, Any], given: int, hidden: int | None) -> int:
+def _beside(fields: Mapping[str, Any], given: int, cached: int, hidden: int | None) -> int:
     """Counts, and what a total has beyond them → tokens of input that the input's count lacks."""
-    cache = sum(_first(fields, (name,)) or 0 for name in _BESIDE_INPUT)
-    cached = _cached(fields)
+    named = [name for name in _BESIDE_INPUT if name in fields]
+    cache = sum(_count(fields[name]) or 0 for name in named)
     is_anthropic = bool(cache) and _first(fields, ("prompt_tokens",)) is None
     if hidden is None:
         return cache if is_anthropic else 0

@@ -18,7 +18,7 @@ from chimera_ray.ledger.writer_files import WriterFiles
 from chimera_ray.schemas import Record
 
 log = logging.getLogger(__name__)
-GATHER_S = 0.02
+GATHER_S = 0.01
 RETRY_S = 1.0
 """after a write that failed, if nobody waits for the next one"""
 
