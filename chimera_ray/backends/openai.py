@@ -15,11 +15,14 @@ from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_calls import Calls
 from chimera_ray.backends.openai_errors import (
     error_of,
+    is_doubtful,
     is_format_refused,
     kind_of,
+    own_error,
     transport_error,
 )
 from chimera_ray.backends.openai_http import FAILURES, Http
+from chimera_ray.backends.openai_passage import Passage
 from chimera_ray.backends.openai_replies import reply_of
 from chimera_ray.backends.rate_headers import learnt_from
 from chimera_ray.backends.strict_schema import strict_schema
@@ -61,6 +64,7 @@ class OpenAI:
         self._delivered = delivered or Delivered()
         self._calls = Calls(config, self._http, self._delivered)
         self._formats, self._bodies = StructuredOutput(config.structured_output), Bodies(config)
+        self._passage = Passage()
         self._forecast = Forecast(config.sampling.max_tokens)
         self._learnt: Learnt | None = None
         self._identity = config.identity()
@@ -94,6 +98,10 @@ class OpenAI:
         await self._http.close()
 
     async def _attempt(self, request: Request) -> Reply:
+        with self._passage.under_way():
+            return await self._reply(request)
+
+    async def _reply(self, request: Request) -> Reply:
         try:
             answer = await self._answer(request)
         except FAILURES as exc:
@@ -105,8 +113,13 @@ class OpenAI:
         self._is_reached = True
         self._learnt = learnt_from(answer.headers) or self._learnt
         if not 200 <= answer.status < 300:
-            raise error_of(answer, self._config, request)
+            error = error_of(answer, self._config, request)
+            is_in_doubt = isinstance(error, EndpointError) and is_doubtful(answer, request)
+            if is_in_doubt and not await self._passage.is_closed():
+                raise own_error(answer, self._config, request)
+            raise error
         reply = reply_of(answer, self._config, request)
+        self._passage.replied()
         self._forecast.learn(reply.usage)
         stream = answer.stream
         self._delivered.add(

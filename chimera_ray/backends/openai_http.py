@@ -13,6 +13,7 @@ from yarl import URL
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_headers import headers_of, query_of
 from chimera_ray.backends.openai_session import session_for
+from chimera_ray.backends.rate_headers import WAITS
 from chimera_ray.errors import ProviderError
 from chimera_ray.model_config import OpenAIModel
 
@@ -23,7 +24,7 @@ MAX_ANSWER_BYTES = 64 << 20
 """unpacked; the longest trajectory that a row holds has 2 million characters"""
 UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """FAILURES before which nothing was sent"""
-TOLD = frozenset({b"content-type", b"x-request-id", b"retry-after", b"retry-after-ms"})
+TOLD = frozenset({"content-type", "x-request-id", *WAITS})
 """response headers that are passed on, besides x-ratelimit-*"""
 MOVED = frozenset({301, 302, 303, 307, 308})
 MAX_HOPS = 5
@@ -172,9 +173,9 @@ class Http:
 
 def told_by(response: aiohttp.ClientResponse) -> Mapping[str, str]:
     """A response → its headers that somebody reads, their names in lower case."""
-    told = ((name.lower(), value) for name, value in response.raw_headers)
+    told = ((name.decode("latin-1").lower(), value) for name, value in response.raw_headers)
     return {
-        name.decode("latin-1"): value.decode("latin-1")
+        name: value.decode("latin-1")
         for name, value in told
-        if name in TOLD or name.startswith(b"x-ratelimit-")
+        if name in TOLD or name.startswith("x-ratelimit-")
     }
