@@ -14,11 +14,11 @@ from chimera_ray.backends.limits import persist
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_calls import Calls
 from chimera_ray.backends.openai_errors import (
+    DoubtfulError,
+    doubtful_error,
     error_of,
-    is_doubtful,
     is_format_refused,
     kind_of,
-    own_error,
     transport_error,
 )
 from chimera_ray.backends.openai_http import FAILURES, Http
@@ -80,14 +80,22 @@ class OpenAI:
             EndpointError: the endpoint refuses whatever is asked.
         """
         estimated = self._forecast.usage(request)
-        return await persist(
-            partial(self._attempt, request),
-            self._gate,
-            self._halt,
-            self._config.retry,
-            estimated.input_tokens + estimated.output_tokens,
-            self._tell,
-        )
+        with self._passage.under_way():
+            try:
+                reply = await persist(
+                    partial(self._attempt, request),
+                    self._gate,
+                    self._halt,
+                    self._config.retry,
+                    estimated.input_tokens + estimated.output_tokens,
+                    self._tell,
+                )
+            except DoubtfulError as exc:
+                error = exc.of_all if await self._passage.is_closed() else exc.of_one
+                error.lost, error.attempts = exc.lost, exc.attempts
+                raise error from None
+            self._passage.replied()
+            return reply
 
     def cost_usd(self, usage: Usage) -> float:
         """Tokens of one call → US dollars, by the configured prices."""
@@ -98,10 +106,6 @@ class OpenAI:
         await self._http.close()
 
     async def _attempt(self, request: Request) -> Reply:
-        with self._passage.under_way():
-            return await self._reply(request)
-
-    async def _reply(self, request: Request) -> Reply:
         try:
             answer = await self._answer(request)
         except FAILURES as exc:
@@ -113,13 +117,10 @@ class OpenAI:
         self._is_reached = True
         self._learnt = learnt_from(answer.headers) or self._learnt
         if not 200 <= answer.status < 300:
-            error = error_of(answer, self._config, request)
-            is_in_doubt = isinstance(error, EndpointError) and is_doubtful(answer, request)
-            if is_in_doubt and not await self._passage.is_closed():
-                raise own_error(answer, self._config, request)
-            raise error
+            raise doubtful_error(answer, self._config, request) or error_of(
+                answer, self._config, request
+            )
         reply = reply_of(answer, self._config, request)
-        self._passage.replied()
         self._forecast.learn(reply.usage)
         stream = answer.stream
         self._delivered.add(

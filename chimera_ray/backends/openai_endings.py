@@ -52,7 +52,9 @@ _LIKE: dict[FinishReason, re.Pattern[str]] = {
         "|(?:un|not_)finished|pause|shed|interrupt|abort|overload|unavailable|unload|exhausted"
         "|user_stop|disconnect|no_image"
     ),
-    "length": re.compile("length|limit|max_(?:\\w*tokens?|len|out)|predicted_tokens|context|truncat"),
+    "length": re.compile(
+        "length|limit|max_(?:\\w*tokens?|len|out)|predicted_tokens|context|truncat"
+    ),
     "repetition": re.compile("repetition|loop"),
 }
 """what a word means that is not one of these but speaks of the same, the first that fits"""

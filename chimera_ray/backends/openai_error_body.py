@@ -38,6 +38,7 @@ _WINDOW = "x-ratelimit-reset"
 _TITLE = re.compile(r"<(title|message|h1|pre)[^>]*>(.{1,400}?)</\1>", re.IGNORECASE | re.DOTALL)
 _UNSHOWN = re.compile(r"<(script|style|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>")
+_EVENT = re.compile(r"(?:event:[^\n]*\n)?(?:data|error):([^\n]*)")
 
 
 class ErrorBody(NamedTuple):
@@ -59,8 +60,8 @@ class ErrorBody(NamedTuple):
 def error_body(content: bytes) -> ErrorBody:
     """The bytes of an answer → what they say."""
     text = decoded(content[: 1 << 20])
-    if text.startswith(("data:", "event:")):  # an error within a stream
-        text = text.partition("data:")[2].partition("\n")[0].strip()
+    if (event := _EVENT.match(text)) is not None:  # an error within a stream
+        text = event[1].strip()
     try:
         return error_in(json.loads(text))
     except (ValueError, RecursionError):

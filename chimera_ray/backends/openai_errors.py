@@ -54,6 +54,13 @@ _SWITCHES = {
 """field of the request → what leaves it out of the model file"""
 
 
+class DoubtfulError(ChimeraError):
+    """A refusal that holds for every call, or for one alone."""
+
+    of_all: ChimeraError
+    of_one: ChimeraError
+
+
 def error_of(answer: Answer, config: OpenAIModel, request: Request) -> ChimeraError:
     """An answer that is no success → its error, in words that quote neither prompt nor key."""
     said = error_body(answer.body)
@@ -94,18 +101,22 @@ def judged(
     return kind(f"{config.name}: {label}{words}")
 
 
-def is_doubtful(answer: Answer, request: Request) -> bool:
-    """Whether an answer that would end the run may be about what this request says."""
-    return is_unexplained(answer.status, error_body(answer.body), request)
+def doubtful_error(answer: Answer, config: OpenAIModel, request: Request) -> DoubtfulError | None:
+    """An answer that ends the run by its status alone → its error; None: it is another.
 
-
-def own_error(answer: Answer, config: OpenAIModel, request: Request) -> ProviderError:
-    """A refusal that others of the model's calls do not have → this call's own error."""
-    words = _said(error_body(answer.body), "other", config, request)
-    return ProviderError(
+    What becomes of the model's other calls has to tell whether it is about this one's words.
+    """
+    said = error_body(answer.body)
+    if not is_unexplained(answer.status, said, request):
+        return None
+    error = DoubtfulError(f"{config.name}: HTTP {answer.status}")
+    error.of_all = error_of(answer, config, request)
+    error.of_one = ProviderError(
         f"{config.name}: HTTP {answer.status}, while other calls are answered: refused for what "
-        f"this one says, by the endpoint or by a firewall before it{words}"
+        "this one says, by the endpoint or by a firewall before it"
+        f"{_said(said, 'other', config, request)}"
     )
+    return error
 
 
 def transport_error(exc: Exception, config: OpenAIModel) -> ChimeraError:

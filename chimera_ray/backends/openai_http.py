@@ -4,7 +4,7 @@ Straight on aiohttp: the SDK's client takes as much CPU again as the call itself
 of its own change where a call goes. Judges nothing.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import aiohttp
@@ -145,7 +145,7 @@ class Http:
                     f"{self._name}: HTTP {response.status}, and the answer is longer than "
                     f"{MAX_ANSWER_BYTES >> 20} MiB: not read to its end"
                 )
-        return Answer(response.status, told_by(response), b"".join(blocks))
+        return Answer(response.status, told_by(response.raw_headers), b"".join(blocks))
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -171,9 +171,9 @@ class Http:
         )
 
 
-def told_by(response: aiohttp.ClientResponse) -> Mapping[str, str]:
-    """A response → its headers that somebody reads, their names in lower case."""
-    told = ((name.decode("latin-1").lower(), value) for name, value in response.raw_headers)
+def told_by(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """A response's headers → those that somebody reads, their names in lower case."""
+    told = ((name.decode("latin-1").lower(), value) for name, value in headers)
     return {
         name: value.decode("latin-1")
         for name, value in told

@@ -198,7 +198,7 @@ def _fields(body: object) -> Mapping[str, Any]:
 
 
 def _unwrapped(body: object) -> object:
-    """A body → the chat completion that it holds, alone in a list or under a name of a gateway's."""
+    """A body → the chat completion that it holds, alone in a list or in a gateway's field."""
     if isinstance(body, list) and len(body) == 1:
         (body,) = body
     if not isinstance(body, dict) or "choices" in body:

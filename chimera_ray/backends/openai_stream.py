@@ -149,7 +149,9 @@ class ChatStream:
             return  # a ping
         elif lines[0].strip().upper() == DONE:
             self._is_done = self.is_over = True
-        elif event.name == "error" or not (self._fields or lines[0].lstrip().startswith(("{", "["))):
+        elif event.name == "error" or not (
+            self._fields or lines[0].lstrip().startswith(("{", "["))
+        ):
             self._fail({"message": lines[0].strip()})
         else:
             self._give_up("an event is no JSON")
@@ -252,7 +254,7 @@ def _first(choices: object) -> Mapping[str, Any]:
 
 
 def _said_in(message: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A message or what it goes on with → what its fields say; of an object in it, by both names."""
+    """A message, or a piece of it → what its fields say; those of an object in it by both names."""
     for name, value in message.items() if isinstance(message, dict) else ():
         if name in _NOT_SAID:
             continue

@@ -109,11 +109,11 @@ def is_limited(status: int, said: ErrorBody) -> bool:
 
 
 def is_unexplained(status: int, said: ErrorBody, request: Request) -> bool:
-    """Whether a refusal holds for every call by its status alone, and may be about this one."""
+    """Whether a refusal ends the run by its status alone, and may be about this request's words."""
     if status == 405:
-        return not said.is_json
-    is_told = _lasting(status, said.marks) is not None
-    return status == 403 and not (is_told and not quotes_prompt(said.marks, request))
+        return not said.is_json  # a firewall's page
+    is_told = _lasting(status, said.marks) is not None and not quotes_prompt(said.marks, request)
+    return status == 403 and not is_told and verdict_of(status, said, request) == "key"
 
 
 def is_value_refused(said: ErrorBody) -> bool:

@@ -3,7 +3,9 @@
 import json
 import re
 
-_TAG = re.compile(r"<(\|?)((?:\w+[:_])?(?:think(?:ing)?|thought|reasoning))(?:\s[^<>]{0,80})?\1>", re.I)
+_TAG = re.compile(
+    r"<(\|?)((?:\w+[:_])?(?:think(?:ing)?|thought|reasoning))(?:\s[^<>]{0,80})?\1>", re.I
+)
 """with the name of a family before it, with attributes, or between bars"""
 _OTHER_TAGS = (
     ("[THINK]", "[/THINK]"),
@@ -31,7 +33,8 @@ only together"""
 _FOLDED = re.compile(
     r"<details\b[^>]*>\s*<summary>\s*(?:Thought|Thinking)\b[^<]*</summary>(.*?)</details>", re.S
 )
-"""what a gateway in front of a browser makes of it"""
+"""what a gateway that writes for a browser makes of it"""
+_QUOTE = re.compile(r"^> ?", re.MULTILINE)
 _QUOTED = re.compile(r"\*Thinking(?:\.{3}|…)\*\s+((?:>[^\n]*(?:\n|$))+)")
 _WRAPS = (
     ("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
@@ -61,9 +64,8 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
             return _cut(start.removeprefix(opening), closing)
     if (tag := _TAG.match(start)) is not None:
         return _cut(start[tag.end() :], _closing(tag, start))
-    if (found := _FOLDED.match(start) or _QUOTED.match(start)) is not None:
-        reasoning = re.sub(r"^> ?", "", found[1].strip(), flags=re.M)
-        return reasoning, start[found.end() :].strip()
+    if (shown := _FOLDED.match(start) or _QUOTED.match(start)) is not None:
+        return _QUOTE.sub("", shown[1].strip()), start[shown.end() :].strip()
     if "<|channel|>" in text and (found := _split_channels(start)) is not None:
         return found
     for opening, closing in _BARE:
