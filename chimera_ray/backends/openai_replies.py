@@ -181,7 +181,11 @@ def _error_inside(
 def _errors(body: object, choice: Mapping[str, Any]) -> Iterator[object]:
     """A body → what in it says that something is wrong, with the codes beside it."""
     fields = _fields(body)
-    beside = {name: value for name, value in fields.items() if name not in _OF_REPLIES}
+    beside = {
+        name: value
+        for name, value in fields.items()
+        if name not in _OF_REPLIES and not (isinstance(value, dict) and "role" in value)
+    }
     error = fields.get("error")
     yield error if isinstance(error, dict) else error and beside
     yield choice.get("error")

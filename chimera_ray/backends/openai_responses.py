@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chimera_ray.backends.openai_message import plain_text
+from chimera_ray.backends.openai_stream import LAST
 
 PATH = "responses"
 _FORMAT = "response_format"
@@ -94,13 +95,13 @@ def _fields(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _last_chunk(response: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A response that ended → the last chunk: the whole reply, or just the end if it repeats none."""
+    """A response that ended → the last chunk: the whole reply, or the end alone of what came."""
     output = response.get("output")
     whole = chat_body({**response, "output": output if isinstance(output, list) else []})
     found = whole if isinstance(whole, dict) else {}
     if "error" in found or found.get("choices"):
         return found
-    return {**found, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    return {**found, "choices": [], LAST: True}
 
 
 def _is_said(item: object) -> bool:

@@ -23,6 +23,8 @@ from chimera_ray.backends.openai_pieces import joined, num_chars_of
 
 DONE = "[DONE]"
 _LAST_EVENT, _BETWEEN = b"data: [DONE]\n\n", "\n\ndata: "
+LAST = "is_last"
+"""field of a chunk that stands for the end of a stream which has no mark of it"""
 MAX_FIELDS = 32
 """of one message"""
 _NO_END = (None, "", "null", "error")
@@ -175,6 +177,8 @@ class ChatStream:
             self._id = said["id"]
         if choice:
             self._add(choice)
+        if said.get(LAST) is True:
+            self._is_done = self.is_over = True
 
     def _count(self, usage: object) -> None:
         if isinstance(usage, dict):

@@ -4,7 +4,7 @@ import json
 import re
 
 _TAG = re.compile(
-    r"<(\|?)((?:\w+[:_])?(?:think(?:ing)?|thought|reasoning))(?:\s[^<>]{0,80})?\1>", re.I
+    r"<(\|?)((?:\w+[:_])?(?:think(?:ing)?|thought|reasoning))(?:\s+[\w-]+=[^<>]{0,80})?\1>", re.I
 )
 """with the name of a family before it, with attributes, or between bars"""
 _OTHER_TAGS = (
