@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 MAX_REFUSED = 20
 """calls refused so, with no reply between them, until nothing is taken to get through any more"""
+MAX_WAIT_S = 3_600.0
+"""for the first reply, which a model that thinks may take so long to give"""
 
 
 class Passage:
@@ -44,11 +46,14 @@ class Passage:
         """
         self._num_refused += 1
         self._num_waiting += 1
+        self._news.set()
         try:
-            self._news.set()
-            while not self._has_replied and self._num_waiting < self._num_under_way:
-                self._news.clear()
-                await self._news.wait()
+            async with asyncio.timeout(MAX_WAIT_S):
+                while not self._has_replied and self._num_waiting < self._num_under_way:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return True
         finally:
             self._num_waiting -= 1
         return not self._has_replied or self._num_refused >= MAX_REFUSED

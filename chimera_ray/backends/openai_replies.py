@@ -38,10 +38,11 @@ _STATUS_OF_CODE = {
 }
 """what an error inside a 200 calls itself → the status that it would have come with"""
 _OF_REPLIES = frozenset(
-    {"choices", "content", "output", "usage", "id", "object", "created", "model", "data", "result"}
+    {"choices", "content", "output", "response", "data", "result"}
+    | {"usage", "id", "object", "created", "model"}
 )
 """fields of a 200 that hold what a model said, or name it, so that nothing is judged by them"""
-_TELLING = re.compile("err|fault|msg|message|detail|reason|base_resp|response", re.IGNORECASE)
+_TELLING = re.compile("(?i:err|fault|msg|message|detail|reason|base_resp)|^Response$")
 """names of fields that tell what is wrong, where there is no reply"""
 
 
