@@ -55,7 +55,7 @@ _SWITCHES = {
 
 
 class DoubtfulError(ChimeraError):
-    """A refusal that holds for every call, or for one alone."""
+    """A refusal that holds for every call, or for one alone; no caller of the backend sees it."""
 
     of_all: ChimeraError
     of_one: ChimeraError

@@ -16,7 +16,7 @@ MAX_SPLITS = 4
 """reasoning in the text, one passage after the other"""
 _THOUGHT = re.compile(r"think|thought|reason|(?:^|_)cot(?:_|$)", re.IGNORECASE)
 _NO_THOUGHT = re.compile(
-    r"signature|opaque|encrypted|tokens|effort|duration|_(?:id|ms|time|type)$|(?:finish|stop|end)\w*reason",
+    r"signature|opaque|encrypted|tokens|effort|duration|_(?:id|ms|time|type)$|.reason$",
     re.IGNORECASE,
 )
 """names of fields that hold reasoning, and of those that only have to do with it"""
