@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_errors import error_of, is_format_refused
+from chimera_ray.backends.openai_http import told_by
 from chimera_ray.backends.openai_replies import reply_of
 from chimera_ray.errors import (
     ChimeraError,
@@ -108,8 +109,8 @@ def made_of(row: Told) -> Made:
 
 def answer_of(row: Told) -> Answer:
     """A row → the answer itself, with the key and the times that it is to hold."""
-    headers = {name: _filled(value) for name, value in row.headers.items()}
-    return Answer(row.status, headers, _bytes(row.body))
+    sent = ((name.encode(), _filled(value).encode()) for name, value in row.headers.items())
+    return Answer(row.status, told_by(sent), _bytes(row.body))
 
 
 def _made_of_reply(reply: Reply) -> Made:

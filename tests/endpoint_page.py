@@ -28,6 +28,10 @@ does; a test compares them.
 A *row* is one piece of work of a stage. A row that fails is tried again by the next run; a run that
 stops keeps what it has. The server's own words are shown with each error, without the prompt and
 without what may be a key.
+
+A 403 that gives no reason, as a firewall's page, may be about every call or about what one prompt
+says. What becomes of the other calls tells: where they have replies, that row alone fails; where
+none has, or twenty are refused so in a row, the run stops.
 """
 SECTIONS: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
     (
@@ -35,7 +39,7 @@ SECTIONS: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
         "The key, the account and the place",
         (
             ("key_(echoed|of_another)", "the key is echoed; it is neither shown nor kept"),
-            ("key_waf", "a firewall's page or code"),
+            ("key_waf", "a firewall's page or code, to every call"),
             ("country", "a country or an address that is not served"),
             ("key", "a key that is wrong, missing, expired, leaked, or may not do this"),
         ),
@@ -53,7 +57,7 @@ SECTIONS: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
         "content",
         "What a prompt says",
         (
-            ("flag", "one prompt is not wanted (400, 403, 451, 498, inside a 200)"),
+            ("flag", "one prompt is not wanted (400, 403, 421, 424, 446, 451, 498, inside a 200)"),
             ("noflag", "the account is blocked, in words that speak of policies"),
         ),
     ),

@@ -14,12 +14,15 @@ from chimera_ray.backends.limits import persist
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_calls import Calls
 from chimera_ray.backends.openai_errors import (
+    DoubtfulError,
+    doubtful_error,
     error_of,
     is_format_refused,
     kind_of,
     transport_error,
 )
 from chimera_ray.backends.openai_http import FAILURES, Http
+from chimera_ray.backends.openai_passage import Passage
 from chimera_ray.backends.openai_replies import reply_of
 from chimera_ray.backends.rate_headers import learnt_from
 from chimera_ray.backends.strict_schema import strict_schema
@@ -61,6 +64,7 @@ class OpenAI:
         self._delivered = delivered or Delivered()
         self._calls = Calls(config, self._http, self._delivered)
         self._formats, self._bodies = StructuredOutput(config.structured_output), Bodies(config)
+        self._passage = Passage()
         self._forecast = Forecast(config.sampling.max_tokens)
         self._learnt: Learnt | None = None
         self._identity = config.identity()
@@ -76,14 +80,22 @@ class OpenAI:
             EndpointError: the endpoint refuses whatever is asked.
         """
         estimated = self._forecast.usage(request)
-        return await persist(
-            partial(self._attempt, request),
-            self._gate,
-            self._halt,
-            self._config.retry,
-            estimated.input_tokens + estimated.output_tokens,
-            self._tell,
-        )
+        with self._passage.under_way():
+            try:
+                reply = await persist(
+                    partial(self._attempt, request),
+                    self._gate,
+                    self._halt,
+                    self._config.retry,
+                    estimated.input_tokens + estimated.output_tokens,
+                    self._tell,
+                )
+            except DoubtfulError as exc:
+                error = exc.of_all if await self._passage.is_closed() else exc.of_one
+                error.lost, error.attempts = exc.lost, exc.attempts
+                raise error from None
+            self._passage.replied()
+            return reply
 
     def cost_usd(self, usage: Usage) -> float:
         """Tokens of one call → US dollars, by the configured prices."""
@@ -105,7 +117,9 @@ class OpenAI:
         self._is_reached = True
         self._learnt = learnt_from(answer.headers) or self._learnt
         if not 200 <= answer.status < 300:
-            raise error_of(answer, self._config, request)
+            raise doubtful_error(answer, self._config, request) or error_of(
+                answer, self._config, request
+            )
         reply = reply_of(answer, self._config, request)
         self._forecast.learn(reply.usage)
         stream = answer.stream

@@ -5,7 +5,9 @@ What no server is known to say is judged by what the reply shows, and named in t
 
 import logging
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from chimera_ray.credentials import redacted
 from chimera_ray.llm import Request
@@ -41,16 +43,37 @@ _MEANINGS: dict[str, FinishReason] = {
     "repetition": "repetition",
 }
 _LIKE: dict[FinishReason, re.Pattern[str]] = {
-    "refusal": re.compile("filter|policy|safety|moderat|guardrail|refus|prohibit|blocked"),
-    "length": re.compile("length|max_\\w*tokens?|token_limit|context_window"),
-    "abort": re.compile(
-        "cancel|fail|error|malformed|unexpected|time_?(?:out|limit)|(?:un|not_)finished|pause|shed"
-        "|interrupt|abort|overload"
+    "refusal": re.compile(
+        "filter|policy|safety|moderat|guardrail|refus|prohibit|blocked|(?:block|black)list|recitation"
+        "|sensitive|armor|copyright|illegal"
     ),
+    "abort": re.compile(
+        "cancel|fail|error|malformed|unexpected|missing|time_?(?:out|limit)|deadline|rate_?limit"
+        "|(?:un|not_)finished|pause|shed|interrupt|abort|overload|unavailable|unload|exhausted"
+        "|user_stop|disconnect|no_image"
+    ),
+    "length": re.compile(
+        "length|limit|max_(?:\\w*tokens?|len|out)|predicted_tokens|context|truncat"
+    ),
+    "repetition": re.compile("repetition|loop"),
 }
-"""what a word means that is not one of these but speaks of the same"""
+"""what a word means that is not one of these but speaks of the same, the first that fits"""
+_ENDINGS = ("finish_reason", "finishReason", "stop_reason", "native_finish_reason")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _BRACKETS = {"{": "}", "[": "]"}
 _LOG = logging.getLogger(__name__)
+
+
+def ending_in(choice: Mapping[str, Any]) -> object:
+    """A choice → how it says that it ended, if it says so.
+
+    What the server behind a router said counts where the router tells nothing, or a stop in place
+    of another ending that we know.
+    """
+    said = next((choice[name] for name in _ENDINGS if choice.get(name)), None)
+    native = choice.get("native_finish_reason")
+    is_hidden = meaning_of(said) == "stop" and meaning_of(native) in ("length", "refusal", "abort")
+    return native if is_hidden else said
 
 
 def meaning_of(said: object) -> FinishReason | None:
@@ -98,7 +121,7 @@ def _word(said: object) -> str:
         said = said.get("type")
     if not isinstance(said, str) or len(said) > 100:
         return ""
-    word = said.partition(":")[0].rpartition(".")[2].strip().lower()
+    word = _HUMP.sub("_", said.partition(":")[0].rpartition(".")[2].strip()).lower()
     word = word.strip("<|>").replace("-", "_").replace(" ", "_").removeprefix("finish_reason_")
     return "" if word in ("null", "none", "unknown", "unspecified") else word
 

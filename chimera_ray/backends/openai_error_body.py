@@ -1,7 +1,7 @@
 """The body of an error, in whatever shape → its words, its code, and what it can be judged by.
 
 Knows the shapes of OpenAI, FastAPI, Gemini (a list), xAI, OpenRouter (JSON within a text), problem
-details, plain text and pages of HTML. Judges nothing.
+details, plain text and pages of HTML. Of any other shape it takes the first text. Judges nothing.
 """
 
 import html
@@ -16,19 +16,29 @@ MAX_WORDS, MAX_MARKS, MAX_LEAVES = 1_000, 1_500, 100
 MAX_DEPTH = 6
 _MESSAGES = (
     *("message", "error", "detail", "details", "msg", "error_description", "error_message"),
-    *("errors", "status_msg", "base_resp", "title", "description", "reason"),
+    *("error_msg", "errors", "status_msg", "base_resp", "fault", "faultstring", "response"),
+    *("description", "reason", "err", "title"),
 )
-"""names under which an error says what is wrong, the likeliest first"""
-_CODES = ("code", "type", "status", "error_type", "error_code", "reason", "status_code")
+"""names under which an error says what is wrong, in small letters, the likeliest first"""
+_CODES = ("code", "type", "status", "error_type", "error_code", "errorcode", "reason")
+_STATUSES = ("code", "status", "status_code", "http_status_code", "error_code", "httpcode", "error")
+_HOLDERS = ("error", "errors", "detail", "message", "base_resp", "fault", "response")
+"""fields whose objects are the error itself"""
 _QUOTING = frozenset({"input", "flagged_input", "failed_generation", "messages", "prompt", "body"})
 """fields that hold what was sent or generated, so nothing is judged by them"""
-_WAITS = frozenset({"retryDelay", "retry_after"})
-"""fields that hold the seconds until it is worth another attempt"""
+_LABELS = frozenset(
+    {"object", "id", "request_id", "requestid", "trace", "trace_id", "timestamp", "path", "loc"}
+    | {"instance", "documentation_url", "provider_name", "metadata", "param", *_CODES}
+)
+"""fields that do not say in words what is wrong"""
+_WAITS = {"retrydelay": "s", "retry_after": "s", "retryafter": "s", "retry_after_ms": "ms"}
+"""field that holds how long to wait before another attempt → its unit"""
 _WINDOW = "x-ratelimit-reset"
 """the header, which OpenRouter puts into the body"""
 _TITLE = re.compile(r"<(title|message|h1|pre)[^>]*>(.{1,400}?)</\1>", re.IGNORECASE | re.DOTALL)
-
+_UNSHOWN = re.compile(r"<(script|style|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>")
+_EVENT = re.compile(r"(?:event:[^\n]*\n)?(?:data|error):([^\n]*)")
 
 
 class ErrorBody(NamedTuple):
@@ -43,34 +53,35 @@ class ErrorBody(NamedTuple):
     """its codes and words, in lower case"""
     status: int | None = None
     """a status of HTTP that it holds itself"""
+    is_json: bool = True
+    """False: a text, a page or nothing, as what stands before an endpoint may answer"""
 
 
 def error_body(content: bytes) -> ErrorBody:
     """The bytes of an answer → what they say."""
     text = decoded(content[: 1 << 20])
-    if text.startswith(("data:", "event:")):  # an error within a stream
-        text = text.partition("data:")[2].partition("\n")[0].strip()
+    if (event := _EVENT.match(text)) is not None:  # an error within a stream
+        text = event[1].strip()
     try:
         return error_in(json.loads(text))
     except (ValueError, RecursionError):
         pass
     words = text.strip()[:MAX_WORDS]
-    if words.startswith("<"):
-        titles = (html.unescape(_TAG.sub(" ", found[2])).strip() for found in _TITLE.finditer(text))
-        words = next((title for title in titles if title.lower() != "error"), "")
-    elif words.startswith(("{", "[", '"')) or not words.replace("\ufffd", "").strip():
-        words = ""  # JSON that was cut
-    return ErrorBody(words=words, marks=words.lower()[:MAX_MARKS])
+    is_json = words.startswith(("{", "[", '"')) and not words.startswith("{'")  # but cut
+    words = _page_words(text) if words.startswith("<") else words
+    if is_json or not words.replace("\ufffd", "").strip():
+        words = ""
+    return ErrorBody(words=words, marks=words.lower()[:MAX_MARKS], is_json=is_json)
 
 
 def error_in(said: object) -> ErrorBody:
     """JSON → what it says."""
     fields = [*_objects(said)]
     code = next((code for each in fields if (code := _code(each))), "")
-    words = _words(said)[:MAX_WORDS]
+    words = (_words(said) or _first_text(said))[:MAX_WORDS]
     leaves = [leaf for _, leaf in zip(range(MAX_LEAVES), _leaves(said), strict=False)]
     marks = " ".join([code, words, *leaves]).lower()[:MAX_MARKS]
-    statuses = (_status(each.get(name)) for each in fields for name in ("code", "status", *_CODES))
+    statuses = (_status(each.get(name)) for each in fields for name in _STATUSES)
     status = next((status for status in statuses if status is not None), None)
     return ErrorBody(code, words, _param(fields), marks, status)
 
@@ -81,6 +92,19 @@ def decoded(content: bytes) -> str:
     return content.decode(encoding, "replace").removeprefix("\ufeff")
 
 
+def _page_words(page: str) -> str:
+    """A page → its first title that says something, else the beginning of its text."""
+    titles = (html.unescape(_TAG.sub(" ", found[2])).strip() for found in _TITLE.finditer(page))
+    title = next((title for title in titles if title.lower() != "error"), "")
+    text = title or _TAG.sub(" ", _UNSHOWN.sub(" ", page[: MAX_WORDS * 20]))
+    return " ".join(html.unescape(text).split())[:MAX_WORDS]
+
+
+def _lowered(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An object → the same with its names in small letters."""
+    return {name.lower(): value for name, value in said.items()}
+
+
 def _objects(said: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
     """JSON → the objects that may hold a code: the error itself before what is around it."""
     if isinstance(said, list):
@@ -88,9 +112,10 @@ def _objects(said: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
             yield from _objects(part, depth + 1)
     if not isinstance(said, dict) or depth > MAX_DEPTH:
         return
-    for name in ("error", "errors", "detail", "message", "base_resp"):
-        yield from _objects(said.get(name), depth + 1)
-    yield said
+    fields = _lowered(said)
+    for name in _HOLDERS:
+        yield from _objects(fields.get(name), depth + 1)
+    yield fields
 
 
 def _code(said: Mapping[str, Any]) -> str:
@@ -128,13 +153,38 @@ def _words(said: object, depth: int = 0) -> str:
         return "; ".join(filter(None, (_words(part, depth + 1) for part in said[:3])))
     if not isinstance(said, dict):
         return ""
-    found = (_words(said.get(name), depth + 1) for name in _MESSAGES)
-    words = next(filter(None, found), "")
-    place, more = said.get("loc"), said.get("metadata")
+    fields = _lowered(said)
+    found = (_words(fields.get(name), depth + 1) for name in _MESSAGES)
+    by_field = fields.get("errors")  # the names there are those of the request's fields
+    words = _first_text(by_field, frozenset()) if isinstance(by_field, dict) else ""
+    words = words or next(filter(None, found), "")
+    place, more = fields.get("loc"), fields.get("metadata")
     if isinstance(place, list) and words:
         words = f"{'.'.join(map(str, place[:6]))}: {words}"
     raw = _words(more.get("raw"), depth + 1) if isinstance(more, dict) else ""
     return f"{words}: {raw}" if raw else words
+
+
+def _first_text(said: object, unread: frozenset[str] = _LABELS | _QUOTING) -> str:
+    """JSON that says nothing under a name that we know → the first of its texts with a blank.
+
+    Args:
+        said: the JSON.
+        unread: fields whose text is not what is wrong.
+    """
+    texts = [text for _, text in zip(range(MAX_LEAVES), _texts(said, unread), strict=False)]
+    return next((text for text in texts if " " in text.strip()), texts[0] if texts else "")
+
+
+def _texts(said: object, unread: frozenset[str], depth: int = 0) -> Iterator[str]:
+    if isinstance(said, str):
+        yield said
+    if depth > MAX_DEPTH or not isinstance(said, dict | list):
+        return
+    fields = said.items() if isinstance(said, dict) else (("", part) for part in said[:3])
+    for name, value in fields:
+        if name.lower() not in unread:
+            yield from _texts(value, unread, depth + 1)
 
 
 def _unwrapped(text: str, depth: int) -> str:
@@ -155,8 +205,9 @@ def _leaves(said: object, name: str = "", depth: int = 0) -> Iterator[str]:
         yield said[:400]
     elif isinstance(said, dict):
         for key, value in said.items():
-            if key in _WAITS and isinstance(value, str | int):
-                yield f"retry after {value}".removesuffix("s") + "s"
+            unit = _WAITS.get(key.lower())
+            if unit is not None and isinstance(value, str | int | float):
+                yield f"retry after {value}".removesuffix(unit) + unit
             if key.lower() == _WINDOW and (wait_s := window_s(str(value))) is not None:
                 yield f"retry after {wait_s:.3f}s"
             yield from _leaves(value, key, depth + 1)

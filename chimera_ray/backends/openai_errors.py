@@ -14,14 +14,16 @@ from chimera_ray.backends.openai_error_body import ErrorBody, error_body
 from chimera_ray.backends.openai_quotes import masked, shown
 from chimera_ray.backends.openai_verdicts import (
     LASTING,
-    LIMITED_STATUSES,
     Verdict,
+    is_limited,
+    is_unexplained,
     is_value_refused,
     names_format,
     refused_field,
+    refuses_format,
     verdict_of,
 )
-from chimera_ray.backends.rate_headers import duration_s, retry_after_s, window_s
+from chimera_ray.backends.rate_headers import WINDOWS, duration_s, retry_after_s, window_s
 from chimera_ray.errors import (
     ChimeraError,
     ContextError,
@@ -35,9 +37,11 @@ from chimera_ray.model_config import OpenAIModel
 
 CODE_CHARS = 60
 _WAIT = re.compile(
-    r"(?:retry|try again) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[smhd])){1,4})\b"
-    r"|(?:retry|try again) (?:in|after) (\d{1,6})(?:\.\d+)? ?sec"
+    r"(?:(?:retry|try again) (?:in|after)|wait) (?:"
+    r"((?:\d+(?:\.\d+)?(?:ms|[smhd])){1,4})\b|(\d{1,6}(?:\.\d{1,9})?) ?(ms|[smh])(?:[a-z]*)\b)"
 )
+"""`6m0s`, or a number and a unit, written out or not"""
+_ALSO_OF_FORMATS = frozenset({404, 500, 501})
 _REFUSING_PROXY = frozenset({401, 403, 405, 407})
 _SWITCHES = {
     "seed": "set sends_seed: false",
@@ -48,7 +52,13 @@ _SWITCHES = {
     "stream_options": "set stream: never",
 }
 """field of the request → what leaves it out of the model file"""
-_WINDOWS = ("x-ratelimit-reset", "ratelimit-reset")
+
+
+class DoubtfulError(ChimeraError):
+    """A refusal that holds for every call, or for one alone; no caller of the backend sees it."""
+
+    of_all: ChimeraError
+    of_one: ChimeraError
 
 
 def error_of(answer: Answer, config: OpenAIModel, request: Request) -> ChimeraError:
@@ -82,13 +92,31 @@ def judged(
         return EndpointError(f"{where} {_lasting(verdict, status, said, label, config)}{words}")
     if verdict == "passing":
         error = TransientProviderError(f"{config.name}: {label}{words}")
-        error.is_limited = status in LIMITED_STATUSES
+        error.is_limited = is_limited(status, said)
         error.retry_after_s = _wait_s(headers, said, error.is_limited)
         return error
     if verdict == "prompt":
         return RefusalError(f"{config.name}: declined by the endpoint ({label}){words}")
     kind = ContextError if verdict == "too_long" else ProviderError
     return kind(f"{config.name}: {label}{words}")
+
+
+def doubtful_error(answer: Answer, config: OpenAIModel, request: Request) -> DoubtfulError | None:
+    """An answer that ends the run by its status alone → its error; None: it is another.
+
+    What becomes of the model's other calls has to tell whether it is about this one's words.
+    """
+    said = error_body(answer.body)
+    if not is_unexplained(answer.status, said, request):
+        return None
+    error = DoubtfulError(f"{config.name}: HTTP {answer.status}")
+    error.of_all = error_of(answer, config, request)
+    error.of_one = ProviderError(
+        f"{config.name}: HTTP {answer.status}, while other calls are answered: refused for what "
+        "this one says, by the endpoint or by a firewall before it"
+        f"{_said(said, 'other', config, request)}"
+    )
+    return error
 
 
 def transport_error(exc: Exception, config: OpenAIModel) -> ChimeraError:
@@ -116,14 +144,17 @@ def transport_error(exc: Exception, config: OpenAIModel) -> ChimeraError:
 
 
 def is_format_refused(answer: Answer, request: Request, structured: str) -> bool:
-    """Whether the way in which fields were asked for may be why an answer is a 400 or 422.
+    """Whether the way in which fields were asked for may be why an answer is an error.
 
-    It may, whatever the answer says, unless that tells another reason and does not name the way.
+    A 400 or 422 may, whatever it says, unless that tells another reason and does not name the way;
+    one of a few other statuses, if it says so.
     """
-    if answer.status not in (400, 422) or request.schema is None or structured == "none":
+    if request.schema is None or structured == "none":
         return False
     said = error_body(answer.body)
-    return names_format(said) or verdict_of(answer.status, said, request) == "other"
+    if answer.status in (400, 422):
+        return names_format(said) or verdict_of(answer.status, said, request) == "other"
+    return answer.status in _ALSO_OF_FORMATS and refuses_format(said)
 
 
 def kind_of(exc: BaseException) -> str:
@@ -152,14 +183,12 @@ def _proxy_refusal(status: int) -> str:
 def _wait_in(said: ErrorBody) -> float | None:
     """An error → the seconds after which it says to come again; None if it does not say."""
     found = _WAIT.search(said.marks)
-    if found is None:
-        return None
-    return float(found[2]) if found[2] else duration_s(found[1])
+    return None if found is None else duration_s(found[1] or f"{found[2]}{found[3]}")
 
 
 def _wait_s(headers: Mapping[str, str], said: ErrorBody, is_limited: bool) -> float | None:
     """An answer → the seconds until another attempt, by its headers or words; None if neither."""
-    ends = [window_s(headers.get(name)) for name in _WINDOWS if is_limited]
+    ends = [window_s(headers.get(name)) for name in WINDOWS if is_limited]
     waits = (retry_after_s(headers), _wait_in(said), *ends)
     return next((wait_s for wait_s in waits if wait_s is not None), None)
 

@@ -1,7 +1,7 @@
 """Server-sent events, from bytes that are cut anywhere; knows nothing of what the events say.
 
-More lenient than the standard where servers are: an object on a line of its own is an event, and
-what stands after the last blank line counts.
+More lenient than the standard where servers are: an object or an `error:` on a line of its own is
+an event, and what stands after the last blank line counts.
 """
 
 from collections.abc import Iterator
@@ -97,6 +97,8 @@ class EventParser:
                 self._add(len(line))
             elif line.startswith(b"event:"):
                 self._name = line[6:].strip()
+            elif line.startswith(b"error:"):  # llama.cpp's, in place of an event of that name
+                yield Event("error", line[6:].strip().decode("utf-8", "replace"))
             elif line.startswith(b"{"):  # an error, printed into the stream by what broke
                 yield Event("", line.decode("utf-8", "replace"))
 

@@ -4,7 +4,7 @@ Straight on aiohttp: the SDK's client takes as much CPU again as the call itself
 of its own change where a call goes. Judges nothing.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import aiohttp
@@ -13,6 +13,7 @@ from yarl import URL
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_headers import headers_of, query_of
 from chimera_ray.backends.openai_session import session_for
+from chimera_ray.backends.rate_headers import WAITS
 from chimera_ray.errors import ProviderError
 from chimera_ray.model_config import OpenAIModel
 
@@ -23,7 +24,7 @@ MAX_ANSWER_BYTES = 64 << 20
 """unpacked; the longest trajectory that a row holds has 2 million characters"""
 UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """FAILURES before which nothing was sent"""
-TOLD = frozenset({b"content-type", b"x-request-id", b"retry-after", b"retry-after-ms"})
+TOLD = frozenset({"content-type", "x-request-id", *WAITS})
 """response headers that are passed on, besides x-ratelimit-*"""
 MOVED = frozenset({301, 302, 303, 307, 308})
 MAX_HOPS = 5
@@ -144,7 +145,7 @@ class Http:
                     f"{self._name}: HTTP {response.status}, and the answer is longer than "
                     f"{MAX_ANSWER_BYTES >> 20} MiB: not read to its end"
                 )
-        return Answer(response.status, told_by(response), b"".join(blocks))
+        return Answer(response.status, told_by(response.raw_headers), b"".join(blocks))
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -170,11 +171,11 @@ class Http:
         )
 
 
-def told_by(response: aiohttp.ClientResponse) -> Mapping[str, str]:
-    """A response → its headers that somebody reads, their names in lower case."""
-    told = ((name.lower(), value) for name, value in response.raw_headers)
+def told_by(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """A response's headers → those that somebody reads, their names in lower case."""
+    told = ((name.decode("latin-1").lower(), value) for name, value in headers)
     return {
-        name.decode("latin-1"): value.decode("latin-1")
+        name: value.decode("latin-1")
         for name, value in told
-        if name in TOLD or name.startswith(b"x-ratelimit-")
+        if name in TOLD or name.startswith("x-ratelimit-")
     }

@@ -4,7 +4,9 @@ Reasoning comes as a field of its own, as content parts, or inside the text; oft
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from chimera_ray.text.reasoning import split_reasoning
@@ -13,10 +15,12 @@ MAX_DEPTH = 5
 """of parts within parts"""
 MAX_SPLITS = 4
 """reasoning in the text, one passage after the other"""
-_FIELDS = (
-    *("reasoning_content", "reasoning", "reasoning_text", "thinking"),
-    *("reasoning_details", "thinking_blocks"),
+_THOUGHT = re.compile(r"think|thought|reason|(?:^|_)cot(?:_|$)", re.IGNORECASE)
+_NO_THOUGHT = re.compile(
+    r"signature|opaque|encrypted|tokens|effort|duration|_(?:id|ms|time|type)$|.reason$",
+    re.IGNORECASE,
 )
+"""names of fields that hold reasoning, and of those that only have to do with it"""
 _TEXTS = ("text", "value", "content", "thinking", "reasoning", "summary")
 """of a content part, the first that says anything"""
 
@@ -37,7 +41,7 @@ def said_by(message: Mapping[str, Any], is_json: bool) -> Said:
             leaves the content empty, is understood.
     """
     content = message.get("content")
-    apart = [plain_text(message[name]) for name in _FIELDS if name in message]
+    apart = [plain_text(value) for name, value in _fields(message) if is_thought(name)]
     if is_json and isinstance(content, dict) and not any(map(content.get, ("text", "type"))):
         return Said(json.dumps(content, ensure_ascii=False), _joined(apart))
     if isinstance(content, str):
@@ -59,6 +63,12 @@ def said_by(message: Mapping[str, Any], is_json: bool) -> Said:
     return Said(text, reasoning)
 
 
+@lru_cache(maxsize=256)  # servers have few names, and this is a share of what a call costs
+def is_thought(name: str) -> bool:
+    """A field's name → whether it holds reasoning."""
+    return _THOUGHT.search(name) is not None and _NO_THOUGHT.search(name) is None
+
+
 def plain_text(said: object, depth: int = 0) -> str:
     """A field, which may be a text, a part or a list of them → its text."""
     if isinstance(said, str):
@@ -68,8 +78,8 @@ def plain_text(said: object, depth: int = 0) -> str:
     if isinstance(said, list):
         return "".join(plain_text(part, depth + 1) for part in said)
     if isinstance(said, dict):
-        texts = (plain_text(said.get(name), depth + 1) for name in _TEXTS)
-        return next(filter(None, texts), "")
+        names = (*_TEXTS, *filter(is_thought, said))
+        return next(filter(None, (plain_text(said.get(name), depth + 1) for name in names)), "")
     return ""
 
 
@@ -77,7 +87,21 @@ def _parts(content: object) -> Iterator[tuple[bool, str]]:
     """Content → its parts' texts, each with whether it is reasoning."""
     for part in content if isinstance(content, list) else [content]:
         kind = str(part.get("type", "")) if isinstance(part, dict) else ""
-        yield "think" in kind or "reason" in kind, plain_text(part)
+        is_marked = isinstance(part, dict) and (part.get("thought") is True or _is_bare(part))
+        yield is_marked or is_thought(kind), plain_text(part)
+
+
+def _is_bare(part: Mapping[str, Any]) -> bool:
+    """Whether a content part without a type holds nothing but reasoning, as Bedrock's."""
+    return not any(map(part.get, ("type", "text"))) and any(map(is_thought, part))
+
+
+def _fields(message: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """A message → its fields, and those that a gateway put into an object of its own."""
+    for name, value in message.items():
+        yield name, value
+        if isinstance(value, dict) and name != "content" and not is_thought(name):
+            yield from value.items()
 
 
 def _joined(sources: Sequence[str]) -> str:

@@ -46,8 +46,8 @@ SPENT = _any_of(
 KEY = _any_of(
     r"(?:invalid|incorrect|expired|missing|wrong|malformed|unknown|revoked|no) (?:or \w+ )?"
     r"(?:api|access|auth\w*|bearer|x-api)[ _-]?(?:key|token|header)",
-    r"api[ _-]?key (?:is )?"
-    r"(?:not (?:valid|found|provided)|invalid|expired|missing|required|incorrect)",
+    r"(?:api|access|auth\w*|iam|bearer|security|session)[ _-]?(?:key|token) (?:is |has )?"
+    r"(?:not (?:valid|found|provided|correct)|invalid|expired|missing|required|incorrect)",
     r"(?:invalid|expired|incorrect)_(?:api_)?key",
     r"api_key_(?:invalid|expired|missing)",
     r"invalid_(?:auth\w*|token)",
@@ -57,6 +57,10 @@ KEY = _any_of(
     r"expired token",
     r"(?:invalid|expired) credential",
     r"login fail",
+    r"authorization header",
+    r"(?:request )?signature (?:we calculated|does not match|mismatch)",
+    r"authfailure",
+    r"invalid[ _]organi[sz]ation",
     r"security token\b.{0,40}(?:invalid|expired)",
 )
 _ENDED = r"(?:deactivat|disabl|suspend|terminat|banned|revoked|restricted|(?:not )?verified)"
@@ -67,6 +71,7 @@ BARRED = _any_of(
     r"accessdenied",
     r"insufficient (?:permission|privilege|scope)",
     r"accept(?:ance of)? (?:the |its )?terms|terms acceptance",
+    r"(?:n't|not) have access to (?:the |this )?model",
 )
 ELSEWHERE = _any_of(
     r"(?:location|country|region|territory)\b.{0,40}not (?:supported|available|allowed)",
@@ -89,6 +94,7 @@ MODEL = _any_of(
     r"unsupported model",
     r"model is required",
     r"model access denied",
+    r"not activated the model",
     r"deployment\b.{0,60} not found",
     r"\bmodel\b(?:(?!: ).){0,80} (?:does not exist|not found|decommissioned)",
     r"模型不存在",
@@ -107,9 +113,19 @@ PROMPT_CODES = _any_of(
     r"guardrail_intervened",
     r"input_flagged",
     r"cyber_policy",
+    r"(?:prompt|jailbreak)[ _-]?(?:injection|attack)|jailbreak",
+    r"contentillegal|riskdetection",
+    r"censor",
+    r"(?:guardrail|hooks)_(?:failed|triggered)",
 )
+_SAID = r"(?:input|prompt|content|request|response|output|message|text)s?\b"
 PROMPT = _any_of(
-    r"(?:input|prompt|content|request|message|text)s?\b.{0,60}\bflagged",
+    rf"{_SAID}.{{0,60}}\bflagged",
+    rf"{_SAID}(?: (?:\w+ )?(?:is|was|were|been))? (?:blocked|filtered|censored|illegal|unlawful)\b",
+    rf"{_SAID}.{{0,30}}\b(?:illegal|not allowed|audit fail|(?:contains?|potential|high) risk)",
+    r"(?:prohibited|forbidden|banned|blocked|illegal) (?:words?|terms?|content|topics?)",
+    r"may contain risk",
+    r"\b(?:ethical|model armor)\b",
     r"content management policy",
     r"violat(?:e[sd]?|ing|ion of)\b.{0,40}(?:guideline|polic)",
     r"guardrail.{0,40}(?:fail|block|violat)",
@@ -117,24 +133,35 @@ PROMPT = _any_of(
     r"content exists risk",
     r"considered high risk",
     r"sensitive (?:content|words?)",
-    r"blocked by .{0,40}(?:filter|policy|safety|moderation|guardrail)",
+    r"(?:blocked|filtered) by .{0,40}(?:filter|policy|safety|moderation|guard)",
     r"content filter",
     r"content policy",
-    r"\bmoderat(?:ed|ion|or)\b",
-    r"\b(?:safety|harmful|toxic|unsafe|nsfw|guardrails?)\b",
+    r"\bmoderat(?:ed|ion|or)(?![a-z])",
+    r"\b(?:safety|harmful|toxic|unsafe|nsfw|guardrails?)(?![a-z])",
     r"disallowed content",
     r"\bpii\b",
     r"acceptable use",
     r"prompt (?:was |has been )?blocked",
-    r"敏感",
+    r"敏感|违规|违禁|审核不通过",
     r"不安全",
     r"内容安全",
     r"(?:content|prompt|input|message)\b.{0,40}\bnot safe",
 )
+THROTTLED = _any_of(
+    r"throttl",
+    r"rate[ _-]?limit",
+    r"too many (?:\w+ )?requests",
+    r"requests?[ _]limit(?:ed)? (?:reached|exceeded)|limit_requests",
+    r"spike ?arrest",
+    r"slow[ _]down",
+    r"请求频率|过于频繁",
+)
+"""asked too often, whatever the status is"""
 CONTEXT = _any_of(
     r"context_length",
     r"exceed_context_size",
     r"context.{0,20}(?:length|window|size)",
+    r"exceed max_(?:seq|input|model)_len",
 )
 TOO_LONG = _any_of(
     r"string_above_max_length",
@@ -145,9 +172,11 @@ TOO_LONG = _any_of(
     r"exceed(?:s|ed)? .{0,20}token limit",
     r"range of input length",
     r"cannot exceed \d+",
-    r"超长",
+    r"超长|过长",
+    r"tokens must be no more than",
+    r"exceeds? (?:the )?max(?:imum)?(?: number of)? (?:allowed|tokens|input)",
     r"reduce (?:the length|your (?:message|prompt|input))",
-    r"longer than the (?:model|maximum)",
+    r"longer than the (?:model|maximum|limit)",
     r"too many (?:input )?tokens",
     r"too[ _](?:long|large|big)",
     r"length \d+ is (?:greater|longer|larger) than",
@@ -159,6 +188,13 @@ TOO_LONG = _any_of(
     r"max(?:imum)? allowed tokens",
     r"length \d+ > \d+",
 )
+FORMAT_REFUSED = _any_of(
+    r"unsupported|not (?:be )?(?:supported|implemented|enabled|available)",
+    r"(?:does not|doesn't|cannot|that) support",
+    r"failed to (?:compile|parse|convert)",
+    r"(?:unknown|invalid|unrecognized) (?:parameter|param|field|argument)",
+)
+"""so that it counts with a status that usually means something else"""
 FORMAT = _any_of(
     r"response[ _]?format",
     r"json[ _]?(?:schema|object|mode|output)",
@@ -187,6 +223,7 @@ UNKNOWN_FIELD = _any_of(
     r"cannot both be",
     r"not (?:a )?valid (?:for|parameter|field|argument)",
     r"invalid (?:field|parameter|propert)",
+    r"should not exist",
 )
 SURELY_UNKNOWN_FIELD = _any_of(
     r"(?:unsupported|unknown|unrecognized) (?:parameter|param|field|argument)",

@@ -5,12 +5,13 @@ there is of text and tokens.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from chimera_ray.backends.openai_answer import Answer, StreamResult
-from chimera_ray.backends.openai_endings import meaning_of, shown_ending
+from chimera_ray.backends.openai_endings import ending_in, meaning_of, shown_ending
 from chimera_ray.backends.openai_error_body import ErrorBody, decoded, error_body, error_in
 from chimera_ray.backends.openai_errors import judged
 from chimera_ray.backends.openai_message import plain_text, said_by
@@ -18,6 +19,7 @@ from chimera_ray.backends.openai_quotes import shown, without_key
 from chimera_ray.backends.openai_responses import chat_body, chat_chunk
 from chimera_ray.backends.openai_stream import body_of_stream, is_event_stream
 from chimera_ray.backends.openai_usage import usage_of
+from chimera_ray.backends.openai_verdicts import is_limited
 from chimera_ray.credentials import redacted
 from chimera_ray.errors import ChimeraError, ProviderError, TransientProviderError
 from chimera_ray.llm import LostAttempt, Reply, Request
@@ -35,6 +37,13 @@ _STATUS_OF_CODE = {
     **dict.fromkeys(("timeout", "timeout_error", "deadline_exceeded"), 504),
 }
 """what an error inside a 200 calls itself → the status that it would have come with"""
+_OF_REPLIES = frozenset(
+    {"choices", "content", "output", "response", "data", "result"}
+    | {"usage", "id", "object", "created", "model"}
+)
+"""fields of a 200 that hold what a model said, or name it, so that nothing is judged by them"""
+_TELLING = re.compile("(?i:err|fault|msg|message|detail|reason|base_resp)|^Response$")
+"""names of fields that tell what is wrong, where there is no reply"""
 
 
 def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
@@ -97,14 +106,14 @@ def reply_from(
         RefusalError: the prompt was blocked, and the body says so instead of holding a reply.
         ChimeraError: it is an error that came as a 200, judged by the code that it holds.
     """
-    if isinstance(body, list) and len(body) == 1:
-        (body,) = body
+    body = _unwrapped(body)
     error = _error_inside(body, headers or {}, config, request)
     if error is not None:
         raise error
     choice = _choice(body)
-    meant = meaning_of(_ending(choice))
     message = _message(choice)
+    ending = ending_in(choice) or ending_in(message or {}) or ending_in(_fields(body))
+    meant = meaning_of(ending)
     if message is None and meant not in ("length", "refusal"):
         raise unusable("the answer holds no reply", body, config, request)
     said = said_by(message or {}, request.schema is not None)
@@ -115,9 +124,9 @@ def reply_from(
         meant = "refusal"
     if meant is None:
         limit = config.sampling.max_tokens
-        meant = shown_ending(_ending(choice), request, limit, text, usage.output_tokens)
+        meant = shown_ending(ending, request, limit, text, usage.output_tokens)
     if meant == "abort":
-        word = shown(str(_ending(choice)), config, request, 40)
+        word = shown(str(ending), config, request, 40)
         why = f"the reply broke off (finish reason: {word})"
         raise unusable(why, body, config, request)
     return Reply(
@@ -171,25 +180,41 @@ def _error_inside(
 
 
 def _errors(body: object, choice: Mapping[str, Any]) -> Iterator[object]:
-    """A body → what in it says that something is wrong."""
-    fields = body if isinstance(body, dict) else {}
-    yield fields.get("error")
+    """A body → what in it says that something is wrong, with the codes beside it."""
+    fields = _fields(body)
+    beside = {
+        name: value
+        for name, value in fields.items()
+        if name not in _OF_REPLIES and not (isinstance(value, dict) and "role" in value)
+    }
+    error = fields.get("error")
+    yield error if isinstance(error, dict) else error and beside
     yield choice.get("error")
     feedback = fields.get("prompt_feedback") or fields.get("promptFeedback")
     if isinstance(feedback, dict) and any(key.lower().startswith("block") for key in feedback):
         reason = str(feedback.get("blockReason") or feedback.get("block_reason") or "")
         yield {"code": "prohibited_content", "status": 400, "message": f"prompt blocked: {reason}"}
-    if fields.get("choices") or not fields:
-        return
-    yield fields.get("errors")
-    if any(isinstance(fields.get(name), dict | str) for name in ("message", "msg", "detail")):
-        yield fields
-    yield fields.get("base_resp")
+    if not fields.get("choices") and any(_TELLING.search(name) for name in beside if beside[name]):
+        yield beside
+
+
+def _fields(body: object) -> Mapping[str, Any]:
+    return body if isinstance(body, dict) else {}
+
+
+def _unwrapped(body: object) -> object:
+    """A body → the chat completion that it holds, alone in a list or in a gateway's field."""
+    if isinstance(body, list) and len(body) == 1:
+        (body,) = body
+    if not isinstance(body, dict) or "choices" in body:
+        return body
+    held = (value for value in body.values() if isinstance(value, dict) and value.get("choices"))
+    return next(held, body)
 
 
 def _guessed(said: ErrorBody) -> int:
     """An error that names no status → the one that its words are likest to."""
-    return 429 if "rate limit" in said.marks or "too many requests" in said.marks else 400
+    return 429 if is_limited(400, said) else 400
 
 
 def _choice(body: object) -> Mapping[str, Any]:
@@ -205,12 +230,6 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if isinstance(choice.get(name), dict):
             return choice[name]  # type: ignore[no-any-return]  # it is a dict
     return {"content": choice["text"]} if isinstance(choice.get("text"), str) else None
-
-
-def _ending(choice: Mapping[str, Any]) -> object:
-    """A choice → how it says that it ended; what the router was told, if it says nothing itself."""
-    names = ("finish_reason", "finishReason", "stop_reason", "native_finish_reason")
-    return next((choice[name] for name in names if choice.get(name)), None)
 
 
 def _usage(body: object, choice: Mapping[str, Any]) -> object:

@@ -7,6 +7,9 @@ one place, whichever of the two was asked.
 from collections.abc import Mapping
 from typing import Any
 
+from chimera_ray.backends.openai_message import plain_text
+from chimera_ray.backends.openai_stream import LAST
+
 PATH = "responses"
 _FORMAT = "response_format"
 _LIMITS = ("max_completion_tokens", "max_tokens")
@@ -17,7 +20,7 @@ _DELTAS = {
     "response.reasoning_summary_text.delta": "reasoning_content",
 }
 """event → the field of a chat message that it goes on with"""
-_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.done"})
 _FINISH = {"completed": "stop", "max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -62,8 +65,8 @@ def chat_body(said: object) -> object:
         "message": _message(said),
         "finish_reason": _FINISH.get(end, end) if isinstance(end, str) else None,
     }
-    has_reply = status != "completed" or any(map(_is_said, said["output"]))
-    choices = [choice] if has_reply else []
+    is_said = any(map(_is_said, said["output"])) or bool(said.get("output_text"))
+    choices = [choice] if status != "completed" or is_said else []
     return {"id": said.get("id"), "object": "chat.completion", "choices": choices, **usage}
 
 
@@ -80,8 +83,7 @@ def chat_chunk(said: Mapping[str, Any]) -> Mapping[str, Any]:
     if kind in _DELTAS:
         return {"choices": [{"index": 0, "delta": {_DELTAS[kind]: delta}}]}
     if kind in _ENDS:
-        whole = chat_body(said.get("response"))
-        return whole if isinstance(whole, dict) else {}
+        return _last_chunk(_fields(said, "response"))
     if kind == "error":
         return {"error": said.get("error") or said}
     return {"choices": []}
@@ -92,22 +94,37 @@ def _fields(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _last_chunk(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A response that ended → the last chunk: the whole reply, or the end alone of what came."""
+    output = response.get("output")
+    whole = chat_body({**response, "output": output if isinstance(output, list) else []})
+    found = whole if isinstance(whole, dict) else {}
+    if "error" in found or found.get("choices"):
+        return found
+    return {**found, "choices": [], LAST: True}
+
+
 def _is_said(item: object) -> bool:
     return isinstance(item, dict) and item.get("type") in ("message", "reasoning")
 
 
 def _message(said: Mapping[str, Any]) -> dict[str, Any]:
-    """A response's output items → the message of an assistant."""
+    """A response's output items → the message of an assistant.
+
+    What a model says about its work, before its answer, is reasoning.
+    """
     texts, refusals, thoughts, summaries = [], [], [], []
-    for item in said["output"]:
-        kind = item.get("type") if isinstance(item, dict) else None
-        if kind == "message":
-            texts += _texts(item.get("content"), "output_text", "text")
-            refusals += _texts(item.get("content"), "refusal", "refusal")
-        elif kind == "reasoning":
-            thoughts += _texts(item.get("content"), "reasoning_text", "text")
-            summaries += _texts(item.get("summary"), "summary_text", "text")
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
+    for item in filter(_is_said, said["output"]):
+        if item["type"] == "reasoning":
+            thoughts += _texts(item.get("content"))
+            summaries += _texts(item.get("summary"))
+        elif item.get("phase") == "commentary":
+            thoughts += _texts(item.get("content"))
+        else:
+            texts += _texts(item.get("content"))
+            refusals += _texts(item.get("content"), "refusal")
+    content = "".join(texts) or plain_text(said.get("output_text"))
+    message: dict[str, Any] = {"role": "assistant", "content": content}
     if refusals:
         message["refusal"] = "".join(refusals)
     if thoughts or summaries:
@@ -115,13 +132,10 @@ def _message(said: Mapping[str, Any]) -> dict[str, Any]:
     return message
 
 
-def _texts(parts: object, kind: str, field: str) -> list[str]:
-    """Content parts → the texts of those of one kind."""
-    found = [
-        part.get(field)
-        for part in (parts if isinstance(parts, list) else ())
-        if isinstance(part, dict) and part.get("type") == kind
-    ]
+def _texts(parts: object, field: str = "text") -> list[str]:
+    """Content parts, whatever they are called → the texts in one of their fields."""
+    listed = parts if isinstance(parts, list) else ()
+    found = [part.get(field) for part in listed if isinstance(part, dict)]
     return [text for text in found if isinstance(text, str)]
 
 

@@ -6,11 +6,12 @@ differ in where they put the thinking; `openai_replies` reads them, as it reads 
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeGuard
 
 from chimera_ray.backends.openai_answer import Answer, StreamResult
+from chimera_ray.backends.openai_endings import ending_in
 from chimera_ray.backends.openai_events import (
     BYTE_ORDER_MARK,
     MAX_EVENT_BYTES,
@@ -22,13 +23,17 @@ from chimera_ray.backends.openai_pieces import joined, num_chars_of
 
 DONE = "[DONE]"
 _LAST_EVENT, _BETWEEN = b"data: [DONE]\n\n", "\n\ndata: "
+LAST = "is_last"
+"""field of a chunk that stands for the end of a stream which has no mark of it"""
 MAX_FIELDS = 32
 """of one message"""
 _NO_END = (None, "", "null", "error")
 """finish reasons that end nothing: some servers send them with every event"""
+_OF_CHUNKS = frozenset({"id", "object", "created", "model", "choices", "usage"})
+"""fields of an event that say nothing of an error in it"""
 _NOT_SAID = frozenset({"role", "tool_calls", "function_call"})
 """fields of a message that hold nothing that it says"""
-_FIRST_LINE = re.compile(rb"\s*(data|event|id|retry)?:")
+_FIRST_LINE = re.compile(rb"\s*(data|event|id|retry|error)?:")
 
 ChunkOf = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -135,7 +140,10 @@ class ChatStream:
             self._fail({"message": str(said)})
 
     def _take_garbled(self, event: Event) -> None:
-        """An event that is no JSON: the mark of the end, several without blank lines, or noise."""
+        """An event that is no JSON: the mark of the end, several without blank lines, or noise.
+
+        Words before any of the reply are a gateway's, and say what is wrong.
+        """
         lines = [line for line in event.data.split("\n") if line.strip()]
         if len(lines) > 1:
             self._take_all(Event(event.name, line) for line in lines)
@@ -143,7 +151,9 @@ class ChatStream:
             return  # a ping
         elif lines[0].strip().upper() == DONE:
             self._is_done = self.is_over = True
-        elif event.name == "error":
+        elif event.name == "error" or not (
+            self._fields or lines[0].lstrip().startswith(("{", "["))
+        ):
             self._fail({"message": lines[0].strip()})
         else:
             self._give_up("an event is no JSON")
@@ -155,18 +165,20 @@ class ChatStream:
         choice = _first(choices)
         if usage := said.get("usage") or choice.get("usage"):
             self._count(usage)
-        if "x_groq" in said and isinstance(said["x_groq"], dict):
-            self._count(said["x_groq"].get("usage"))
-        error = said.get("error") or choice.get("error")
+        own = said["x_groq"] if isinstance(said.get("x_groq"), dict) else {}
+        self._count(own.get("usage"))
+        error = said.get("error") or choice.get("error") or own.get("error")
         if not error and (name == "error" or not isinstance(choices, list)):
             error = _error_beside(name, said)
         if error:
-            self._fail(error)
+            self._fail(error, said)
             return
         if not self._id and isinstance(said.get("id"), str):
             self._id = said["id"]
         if choice:
             self._add(choice)
+        if said.get(LAST) is True:
+            self._is_done = self.is_over = True
 
     def _count(self, usage: object) -> None:
         if isinstance(usage, dict):
@@ -175,11 +187,13 @@ class ChatStream:
     def _add(self, choice: Mapping[str, Any]) -> None:
         """Takes in what a choice adds: a delta, or a whole message in place of all deltas."""
         delta, whole = choice.get("delta"), choice.get("message")
+        if isinstance(choice.get("text"), str) and not delta and not whole:  # older servers
+            delta = {"content": choice["text"]}
         is_whole = isinstance(whole, dict) and not delta
         said = whole if is_whole else delta
         num_said, num_thought = 0, 0  # some say what they think in two fields at once
-        for name, value in said.items() if isinstance(said, dict) else ():
-            if not value or not isinstance(value, str | list) or name in _NOT_SAID:
+        for name, value in _said_in(said):
+            if not value or not isinstance(value, str | list):
                 continue
             num_new = self._append(name, value, is_whole)
             if name == "content":
@@ -187,7 +201,7 @@ class ChatStream:
             else:
                 num_thought = max(num_thought, num_new)
         self.num_chars += num_said + num_thought
-        finish_reason = choice.get("finish_reason")
+        finish_reason = ending_in(choice)
         if finish_reason not in _NO_END or self._finish_reason is None:
             self._finish_reason = finish_reason
 
@@ -205,10 +219,13 @@ class ChatStream:
         pieces.extend(parts)
         return sum(map(num_chars_of, parts))
 
-    def _fail(self, error: object) -> None:
+    def _fail(self, error: object, said: Mapping[str, Any] | None = None) -> None:
+        """An error → the end; of one in words alone, what is said beside them is kept."""
         self.is_over = True
         if not self.is_ended:  # what goes wrong after the end takes nothing away
-            self._error = {"error": error}
+            told = said if said is not None and not isinstance(error, dict) else {}
+            beside = {name: value for name, value in told.items() if name not in _OF_CHUNKS}
+            self._error = {**beside, "error": error}
 
     def _give_up(self, trouble: str) -> None:
         self.is_over = True
@@ -238,6 +255,17 @@ def _first(choices: object) -> Mapping[str, Any]:
         if isinstance(choice, dict) and choice.get("index") in (0, None):
             return choice
     return {}
+
+
+def _said_in(message: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A message, or a piece of it → what its fields say; those of an object in it by both names."""
+    for name, value in message.items() if isinstance(message, dict) else ():
+        if name in _NOT_SAID:
+            continue
+        if isinstance(value, dict) and not prefix:
+            yield from _said_in(value, f"{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _error_beside(name: str, said: Mapping[str, Any]) -> object:

@@ -54,7 +54,7 @@ class StreamReader:
         Raises:
             one of FAILURES: reading failed; what came until then is in `answer`.
         """
-        self._headers = told_by(response)
+        self._headers = told_by(response.raw_headers)
         block = await response.content.readany()
         if not is_event_stream(Answer(response.status, self._headers, block)):
             rest = await http.whole(response)

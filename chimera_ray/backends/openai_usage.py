@@ -17,9 +17,14 @@ MAX_COUNT = 16_000_000
 """tokens; longer than any context, so a larger count is none"""
 MAX_CHARS_PER_TOKEN, MIN_DENSE_CHARS = 20, 400
 """of a text; no tokenizer writes so long a text with so few tokens"""
+MIN_THOUGHT_CHARS = 120
+"""of a text with its reasoning, which some servers show and do not count"""
 _INPUT = ("prompt_tokens", "input_tokens")
-_OUTPUT = ("completion_tokens", "output_tokens", "generated_tokens")
-_CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+_OUTPUT = ("completion_tokens", "output_tokens", "generated_tokens", "candidates_tokens")
+_CACHED = (
+    *("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_input_tokens"),
+    "cached_content_tokens",
+)
 _BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 """Anthropic's, which `input_tokens` leaves out"""
 _THOUGHT = ("reasoning_tokens", "thinking_tokens", "thoughts_tokens")
@@ -80,8 +85,9 @@ def _held_together(
         taken, thought = taken + hidden, max(thought, hidden)
     if thought > taken:  # so it is counted beside the output
         taken, is_estimated = taken + thought, True
-    num_chars = len(text) + len(reasoning)
-    if num_chars >= MIN_DENSE_CHARS and num_chars > MAX_CHARS_PER_TOKEN * taken:
+    num_chars, least = len(text) + len(reasoning), MIN_DENSE_CHARS
+    least = MIN_THOUGHT_CHARS if reasoning else least
+    if num_chars >= least and num_chars > MAX_CHARS_PER_TOKEN * taken:
         taken, is_estimated = estimated_tokens(len(text)) + estimated_tokens(len(reasoning)), True
     return Usage(given, min(cached, given), taken, min(thought, taken)), is_estimated
 
@@ -106,7 +112,8 @@ def _fields(said: object) -> Mapping[str, Any]:
         return {}
     if any(name in said for name in (*_INPUT, *_OUTPUT)):
         return said
-    return {_HUMP.sub("_", name).lower(): value for name, value in said.items()}
+    plain = ((_HUMP.sub("_", name).lower(), value) for name, value in said.items())
+    return {name.replace("_token_count", "_tokens"): value for name, value in plain}
 
 
 def _cached(fields: Mapping[str, Any]) -> int:

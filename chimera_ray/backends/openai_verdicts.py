@@ -28,9 +28,9 @@ LASTING: frozenset[Verdict] = frozenset({"key", "account", "model", "every_call"
 """they hold for every call"""
 PASSING_STATUSES = frozenset({408, 409, 420, 423, 424, 425, 429, 498, 499})
 """besides those from 500 on"""
-COHERES_REFUSAL = 498
-"""Cohere's for a prompt that is not wanted, Groq's for too little capacity"""
-LIMITED_STATUSES = frozenset({420, 429, 498})
+_ALSO_FOR_PROMPTS = frozenset({424, 498})
+"""Cloudflare's and Cohere's for a prompt that is not wanted; of others, what passes"""
+_LIMITED_STATUSES = frozenset({420, 429, 498})
 _FATAL: dict[int, Verdict] = {
     401: "key",
     402: "account",
@@ -69,9 +69,11 @@ def verdict_of(
     if lasting is not None and (status in _FATAL or not quotes_prompt(marks, request)):
         return lasting
     is_own = status < 500 and status not in PASSING_STATUSES
-    is_judged = is_own or status == COHERES_REFUSAL
+    is_judged = is_own or status in _ALSO_FOR_PROMPTS
     if is_judged and (words.PROMPT_CODES.search(marks) or words.PROMPT.search(marks)):
         return "prompt"
+    if is_own and status != 413 and words.THROTTLED.search(marks):
+        return "too_long" if _is_too_long(status, marks) else "passing"
     if status == 403:
         return "key"
     if status != 413 and refused_field(status, said, request, extra_fields) is not None:
@@ -101,6 +103,19 @@ def refused_field(
     return min(named, key=lambda field: named[field], default=None)
 
 
+def is_limited(status: int, said: ErrorBody) -> bool:
+    """Whether what passes is that the server is asked too often."""
+    return status in _LIMITED_STATUSES or words.THROTTLED.search(said.marks) is not None
+
+
+def is_unexplained(status: int, said: ErrorBody, request: Request) -> bool:
+    """Whether a refusal ends the run by its status alone, and may be about this request's words."""
+    if status == 405:
+        return not said.is_json  # a firewall's page
+    is_told = _lasting(status, said.marks) is not None and not quotes_prompt(said.marks, request)
+    return status == 403 and not is_told and verdict_of(status, said, request) == "key"
+
+
 def is_value_refused(said: ErrorBody) -> bool:
     """Whether a refused field is known, and refused for its value."""
     is_unknown = words.UNKNOWN_FIELD.search(said.marks) is not None
@@ -110,6 +125,11 @@ def is_value_refused(said: ErrorBody) -> bool:
 def names_format(said: ErrorBody) -> bool:
     """Whether an error speaks of the way in which fields are asked for."""
     return words.FORMAT.search(said.marks) is not None
+
+
+def refuses_format(said: ErrorBody) -> bool:
+    """Whether an error surely refuses that way, whatever its status is."""
+    return names_format(said) and words.FORMAT_REFUSED.search(said.marks) is not None
 
 
 def _is_unknown(status: int, marks: str) -> bool:

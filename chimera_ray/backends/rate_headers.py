@@ -10,13 +10,18 @@ from chimera_ray.backends.limiter import Learnt
 MAX_HEADER_CHARS = 64
 EPOCH_S = 1e9
 """so many seconds are a time of the clock, and no wait"""
+_MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms")
+WINDOWS = ("x-ratelimit-reset", "ratelimit-reset")
+"""headers that say when a window of calls ends"""
+WAITS = ("retry-after", *_MILLISECONDS, *WINDOWS)
+"""headers that say when it is worth another attempt"""
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Headers → the seconds to wait, given as such, as milliseconds or as a date; else None."""
-    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+    for name in _MILLISECONDS:
         exact = _number(headers.get(name))
         if exact is not None:
             return exact / 1000

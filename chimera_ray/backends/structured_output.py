@@ -4,14 +4,12 @@ A 400 or 422 may mean the way, the prompt or anything else, and servers rarely s
 tried in a weaker way before it counts, and the weaker way is kept once it is clear that it helps.
 """
 
-import re
-
 from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_error_body import error_body
+from chimera_ray.backends.openai_verdicts import names_format
 from chimera_ray.model_config import Structured
 
 _WEAKER: dict[Structured, Structured] = {"json_schema": "json_object", "json_object": "none"}
-_NAMES = re.compile(rb"response.?format|json.?(schema|object|mode)|structured.?output|guided")
-SEARCHED_BYTES = 1 << 16
 MAX_DOUBTS = 3
 """calls that only a weaker way helped, though no answer named the way, until that is kept"""
 
@@ -50,4 +48,4 @@ class StructuredOutput:
 
 def names_way(refusal: Answer) -> bool:
     """Whether an answer speaks of the way in which fields are asked for."""
-    return _NAMES.search(refusal.body[:SEARCHED_BYTES].lower()) is not None
+    return names_format(error_body(refusal.body))

@@ -3,13 +3,14 @@
 import json
 import re
 
+_TAG = re.compile(
+    r"<(\|?)((?:\w+[:_])?(?:think(?:ing)?|thought|reasoning))(?:\s+[\w-]+=[^<>]{0,80})?\1>", re.I
+)
+"""with the name of a family before it, with attributes, or between bars"""
 _OTHER_TAGS = (
-    ("<thinking>", "</thinking>"),
-    ("<thought>", "</thought>"),
-    ("<reasoning>", "</reasoning>"),
     ("[THINK]", "[/THINK]"),
-    ("<seed:think>", "</seed:think>"),
     ("◁think▷", "◁/think▷"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|channel>thought", "<channel|>"),
@@ -22,11 +23,26 @@ _HEADER = re.compile(
 )
 """of a channel of the Harmony format"""
 _ENDS = re.compile(r"<\|(?:end|return|call)\|>\s*$")
-_BARE_START, _BARE_FINAL = "analysis", "assistantfinal"
-"""Harmony's, from a server that drops the special tokens"""
+_BARE = (
+    ("analysis", "assistantfinal"),
+    ("Here is my thought process:", "Here is my response:"),
+    ("Here's my thought process:", "Here's my response:"),
+)
+"""Harmony's, from a server that drops the special tokens, and Granite's; words, so that both count
+only together"""
+_FOLDED = re.compile(
+    r"<details\b[^>]*>\s*<summary>\s*(?:Thought|Thinking)\b[^<]*</summary>(.*?)</details>", re.S
+)
+"""what a gateway that writes for a browser makes of it"""
+_QUOTE = re.compile(r"^> ?", re.MULTILINE)
+_QUOTED = re.compile(r"\*Thinking(?:\.{3}|…)\*\s+((?:>[^\n]*(?:\n|$))+)")
 _WRAPS = (
     ("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
     ("<|begin_of_solution|>", "<|end_of_solution|>"),
+    ("<|begin_of_box|>", "<|end_of_box|>"),
+    ("<response>", "</response>"),
+    ("<answer>", "</answer>"),
+    ("<output>", "</output>"),
 )
 """around a final part"""
 
@@ -46,13 +62,16 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
     for opening, closing in _OTHER_TAGS:
         if start.startswith(opening):
             return _cut(start.removeprefix(opening), closing)
+    if (tag := _TAG.match(start)) is not None:
+        return _cut(start[tag.end() :], _closing(tag, start))
+    if (shown := _FOLDED.match(start) or _QUOTED.match(start)) is not None:
+        return _QUOTE.sub("", shown[1].strip()), start[shown.end() :].strip()
     if "<|channel|>" in text and (found := _split_channels(start)) is not None:
         return found
-    if start.startswith(_BARE_START) and _BARE_FINAL in start:
-        return _cut(start.removeprefix(_BARE_START), _BARE_FINAL)
-    if "</think>" in text or start.startswith("<think>"):
-        return _cut(start.removeprefix("<think>"), "</think>")
-    return None, text
+    for opening, closing in _BARE:
+        if start.startswith(opening) and closing in start:
+            return _cut(start.removeprefix(opening), closing)
+    return _cut(start, "</think>") if "</think>" in text else (None, text)
 
 
 def is_blank(text: str) -> bool:
@@ -83,6 +102,13 @@ def _split_channels(start: str) -> tuple[str | None, str] | None:
     return "\n\n".join(filter(None, thoughts)) or None, final
 
 
+def _closing(tag: re.Match[str], text: str) -> str:
+    """An opening tag → the one that closes it, as the text spells it."""
+    bar, name = re.escape(tag[1]), re.escape(tag[2])
+    found = re.search(rf"<(?:{bar}/|/{bar}){name}{bar}>", text, re.I)
+    return f"</{tag[2]}>" if found is None else found[0]
+
+
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
@@ -95,5 +121,7 @@ def _cut(text: str, closing: str) -> tuple[str, str]:
     """Text after an opening tag → reasoning and final part; unclosed, it is all reasoning."""
     reasoning, tag, final = text.rpartition(closing)
     for before, after in _WRAPS:
-        final = final.strip().removeprefix(before).removesuffix(after)
+        final = final.strip()
+        if final.startswith(before):
+            final = final.removeprefix(before).removesuffix(after)
     return (reasoning.strip(), final.strip()) if tag else (text.strip(), "")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chimera_ray.backends.openai_responses import chat_body, chat_chunk, request_body
-from chimera_ray.backends.openai_stream import ChatStream, StreamResult
+from chimera_ray.backends.openai_stream import ChatStream, StreamResult, body_of_stream
 
 MESSAGES = [{"role": "user", "content": "Why?"}]
 USAGE = {
@@ -137,6 +137,40 @@ def test_thinking_is_kept_and_its_own_words_win_over_a_summary(
 def test_status_is_a_finish_reason(status: Any, details: object, finish_reason: str | None) -> None:
     response = _response(_said(TEXT), status=status, incomplete_details=details)
     assert _choice(chat_body(response))["finish_reason"] == finish_reason
+
+
+def test_words_before_the_answer_are_reasoning() -> None:
+    commentary = {**_said({"type": "output_text", "text": "I will add."}), "phase": "commentary"}
+    message = _choice(chat_body(_response(commentary, _said(TEXT))))["message"]
+    assert (message["content"], message["reasoning_content"]) == ("Because.", "I will add.")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [_response(output_text="Because."), _response(_said({"type": "text", "text": "Because."}))],
+    ids=["beside_output", "other_kind"],
+)
+def test_text_of_another_shape_is_read(response: dict[str, Any]) -> None:
+    assert _choice(chat_body(response))["message"]["content"] == "Because."
+
+
+@pytest.mark.parametrize("kind", ["response.completed", "response.done"])
+@pytest.mark.parametrize(
+    "response",
+    [_response(_said(TEXT)), _response(), _response(output=None)],
+    ids=["all", "no", "null"],
+)
+def test_stream_that_ended_is_whole_whether_or_not_its_end_repeats_it(
+    kind: str, response: dict[str, Any]
+) -> None:
+    events = ({"type": "response.output_text.delta", "delta": "Because."},)
+    sent = "".join(
+        f"data: {json.dumps(e)}\n\n" for e in (*events, {"type": kind, "response": response})
+    )
+    result = body_of_stream(sent.encode(), chat_chunk)
+    assert result.is_whole
+    assert _choice(result.body)["message"]["content"] == "Because."
+    assert result.body["usage"] == CHAT_USAGE
 
 
 def test_refusal_stands_apart_from_text() -> None:
