@@ -1,5 +1,9 @@
-"""An error that nobody foresaw → one line on the standard error; with a switch, its traceback."""
+"""What nobody foresaw, or a log says → one line each on the standard error.
 
+With a switch, errors keep their tracebacks.
+"""
+
+import logging
 import os
 import sys
 import threading
@@ -15,7 +19,10 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def report_unforeseen() -> None:
-    """From now on such errors are told in one line, of threads too, unless the switch is set."""
+    """From now on each is told in one line, errors of threads too, unless the switch is set."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     if os.environ.get(SWITCH) == "1":
         return
     sys.excepthook = lambda kind, exc, trace: _report("the program failed", exc, trace)
@@ -24,6 +31,15 @@ def report_unforeseen() -> None:
         args.exc_value,
         args.exc_traceback,
     )
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """A record → its line, without secrets and safe for a terminal."""
+        if os.environ.get(SWITCH) == "1":
+            return super().format(record)
+        record.message = record.getMessage()
+        return line(redacted(" ".join(self.formatMessage(record).split())))
 
 
 def _report(what: str, exc: BaseException | None, trace: TracebackType | None) -> None:

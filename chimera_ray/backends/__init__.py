@@ -1,6 +1,5 @@
 """What can reach a model, and `build_model`, which picks it; each is imported only when used."""
 
-import os
 from collections.abc import Callable
 
 from chimera_ray.backends.delivered import Delivered
@@ -70,12 +69,11 @@ def check_model(config: ModelConfig, is_here: bool) -> None:
         ConfigError: what is in the way.
     """
     if isinstance(config, OpenAIModel):
-        for variable, what in config.variables.items() if is_here else ():
-            if not os.environ.get(variable, "").strip():
-                raise ConfigError(
-                    f"model {config.name}: the environment variable {variable}, which is to hold "
-                    f"{what}, is not set"
-                )
+        from chimera_ray.backends.openai_headers import unfit
+
+        for variable in config.variables if is_here else ():
+            if why := unfit(variable, config):
+                raise ConfigError(f"model {config.name}: {why}")
     elif isinstance(config, VllmModel):
         from chimera_ray.backends.vllm_start import check_engine
 

@@ -46,8 +46,11 @@ class Store:
                 path = str(Path(location).expanduser().resolve())
                 self.fs, self.root = pafs.LocalFileSystem(), path
         except (pa.ArrowException, OSError, RuntimeError, ValueError) as exc:
-            raise ConfigError(f"output_dir: cannot open {location!r}: {exc}") from None
+            why = str(exc).splitlines()[0]
+            raise ConfigError(f"output_dir: cannot open {location!r}: {why}") from None
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
+        if not self.root.strip("/"):  # else a folder's name would be taken for a bucket's
+            raise ConfigError(f"output_dir: {location} names no folder: give one below it")
 
     def path(self, *parts: str) -> str:
         """Relative parts → the full path on the store's filesystem."""
@@ -59,9 +62,9 @@ class Store:
         Raises:
             ConfigError: it cannot, and why.
         """
-        self.sweep("")
         probe = f"{_PROBE}{os.getpid()}-{token_hex(4)}"
         try:
+            self.sweep("")
             self.write(probe, lambda sink: sink.write(b"x"))
             self.delete(probe)
         except (OSError, LedgerError) as exc:

@@ -71,7 +71,7 @@ class WriterFiles:
                 try:
                     make_part(self._store, self._folder, journal.name, journal.end)
                 except (LedgerError, *UNREADABLE) as exc:
-                    log.warning("%s cannot be made a part yet: %s", journal.name, exc)
+                    log.info("%s cannot be made a part yet: %s", journal.name, exc)
                     self._retry_at = time.monotonic() + RETRY_S
                     return
                 journal.close()

@@ -1,4 +1,4 @@
-"""A Ray cluster that others started: whether an address is one, and whether it still answers.
+"""A Ray cluster that others started: whether anybody answers there, at first and later.
 
 It is asked by plain connections: what Ray itself offers waits for minutes, or for ever.
 """
@@ -19,20 +19,11 @@ HEAD_S = 45.0
 """without the head, whose place another may take; Ray itself gives up after 60"""
 
 
-def require_address(address: str) -> None:
-    """Raise RunnerError unless the address may be that of a cluster's head, and somebody answers.
-
-    "auto" is Ray's word for the cluster that was started on this machine.
-    """
+def require_answer(address: str) -> None:
+    """Raise RunnerError unless somebody answers at an address; Ray itself looks for "auto"."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
-    if "/" in address or not host or not port.isdecimal():
-        raise RunnerError(
-            f"{address} is no address of a Ray cluster (runtime.ray_address, or RAY_ADDRESS in the "
-            "environment): it is to be host:port of its head, 6379 by default; http:// is for "
-            "`ray job submit --address`"
-        )
     until = time.monotonic() + REACH_S
     while why := _silence(host, int(port)):
         if time.monotonic() > until:
