@@ -11,10 +11,12 @@ import traceback
 from types import TracebackType
 
 from chimera_ray.credentials import redacted
-from chimera_ray.text.shown import line
+from chimera_ray.text.shown import line, shortened
 
 SWITCH = "CHIMERA_RAY_TRACEBACK"
 """environment variable; set to 1, errors that nobody foresaw keep their tracebacks"""
+MAX_CHARS = 2_000
+"""of what others say of an error, which may have any length"""
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -33,21 +35,23 @@ def report_unforeseen() -> None:
     )
 
 
+def in_one_line(text: str) -> str:
+    """A text → one line of it, without secrets, safe for a terminal and not longer than wanted."""
+    return line(shortened(redacted(" ".join(text.split())), MAX_CHARS))
+
+
 class _OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """A record → its line, without secrets and safe for a terminal."""
         if os.environ.get(SWITCH) == "1":
             return super().format(record)
         record.message = record.getMessage()
-        return line(redacted(" ".join(self.formatMessage(record).split())))
+        return in_one_line(self.formatMessage(record))
 
 
 def _report(what: str, exc: BaseException | None, trace: TracebackType | None) -> None:
     frames = traceback.extract_tb(trace)
     ours = [frame for frame in frames if frame.filename.startswith(_HERE)] or frames
     where = f" at {os.path.relpath(ours[-1].filename, _HERE)}:{ours[-1].lineno}" if ours else ""
-    said = " ".join(f"{type(exc).__name__}: {exc}".split())
-    print(
-        line(redacted(f"{what}: {said}{where}; please report it, with what {SWITCH}=1 shows")),
-        file=sys.stderr,
-    )
+    said = in_one_line(f"{what}: {type(exc).__name__}: {exc}")
+    print(f"{said}{line(where)}; please report it, with what {SWITCH}=1 shows", file=sys.stderr)

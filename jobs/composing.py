@@ -19,15 +19,11 @@ try:
     from overrides import why
 
     from chimera_ray.config import Config, read_config
-    from chimera_ray.credentials import redacted, require_none
+    from chimera_ray.credentials import require_none
     from chimera_ray.errors import BudgetError, ChimeraError, ConfigError, RunnerError
-    from chimera_ray.text.shown import line, shortened
-    from chimera_ray.unforeseen import report_unforeseen
+    from chimera_ray.unforeseen import in_one_line, report_unforeseen
 except ModuleNotFoundError as exc:
     stopping.end(f"bad input: {exc.name} is not installed for {sys.executable}: see the README", 2)
-
-MAX_CHARS = 2_000
-"""of a message: what others say of an error may have any length"""
 
 
 def run(job: Callable[[Config], int]) -> None:
@@ -57,6 +53,4 @@ def run(job: Callable[[Config], int]) -> None:
 
 
 def _end(message: str, code: int, *, at_once: bool = False) -> NoReturn:
-    stopping.end(
-        line(shortened(redacted(" ".join(message.split())), MAX_CHARS)), code, at_once=at_once
-    )
+    stopping.end(in_one_line(message), code, at_once=at_once)

@@ -10,6 +10,10 @@ import ray
 
 from chimera_ray.errors import RunnerError
 
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""how a client of gRPC, which the head speaks, begins"""
+_TYPE_AT, _SETTINGS = 3, 4
+"""where a frame has its type, and that of the frame with which a server of gRPC begins"""
 REACH_S = 10.0
 """for an address to answer before it is joined"""
 PROBE_S, EVERY_S = 1.0, 2.0
@@ -29,6 +33,11 @@ def require_answer(address: str) -> None:
         if time.monotonic() > until:
             raise RunnerError(f"no Ray cluster answers at {address}: {why}")
         time.sleep(PROBE_S)
+    if _is_another_program(host, int(port)):
+        raise RunnerError(
+            f"another program than Ray answers at {address}: give the port of the cluster's head, "
+            "6379 by default, as runtime.ray_address or in RAY_ADDRESS"
+        )
 
 
 class Cluster:
@@ -83,3 +92,14 @@ def _silence(host: str, port: int) -> str:
     except (OSError, OverflowError) as exc:
         return f"{type(exc).__name__}: {exc}"
     return ""
+
+
+def _is_another_program(host: str, port: int) -> bool:
+    """Whether what answers there is surely no server of gRPC; one that says nothing may be one."""
+    try:
+        with socket.create_connection((host.strip("[]"), port), PROBE_S) as connection:
+            connection.sendall(_GREETING)
+            said = connection.recv(_TYPE_AT + 1)
+    except OSError:
+        return False
+    return len(said) > _TYPE_AT and said[_TYPE_AT] != _SETTINGS
