@@ -55,8 +55,7 @@ def read_items(benchmarks: Sequence[Benchmark]) -> Items:
             if not isinstance(text, str):
                 raise ConfigError(
                     f"benchmark {benchmark.name}: row {place} of {benchmark.path} has no text in "
-                    f"column {benchmark.column}, but {type(text).__name__}: name another column, "
-                    "or leave the row out"
+                    f"column {benchmark.column}: name another column, or leave the row out"
                 )
             item = row[benchmark.id_column] if benchmark.id_column else place
             key = f"{benchmark.name}/{item}"

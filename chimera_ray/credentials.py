@@ -47,6 +47,7 @@ _PAIR = re.compile(r"([\w-]+)[\"']?\s*:\s*(?:\{\s*[\"']?value[\"']?\s*:\s*)?[^\s
 """the names of a mapping's texts, as a command line writes it"""
 _MIN_PART, _MIN_WHOLE = 12, 6
 """characters of a variable's value that is looked for inside a text, and as the whole text"""
+_COLOURS = re.compile(r"(\x1b\[[0-9;]*m)")
 HIDDEN = "[hidden]"
 
 
@@ -95,7 +96,8 @@ def redacted(text: str) -> str:
     for value in sorted(_held_by_variables(), key=len, reverse=True):
         if len(value) >= _MIN_PART:
             text = text.replace(value, HIDDEN)
-    return _FORMS.sub(HIDDEN, text)
+    parts = _COLOURS.split(text)  # behind one no word would begin
+    return "".join(_FORMS.sub(HIDDEN, part) for part in parts)
 
 
 def _texts(value: object, place: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], str]]:
