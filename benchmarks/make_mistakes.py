@@ -113,7 +113,7 @@ def make(mistake: Mistake, port: int) -> Outcome:
                 process.terminate()
                 shown, said = process.communicate()
                 said += f"nothing more within {TIMEOUT_S:.0f} s"
-    here = {folder: "OUT", f":{port}/": ":PORT/", sys.executable: "PYTHON", f"{ROOT}/": ""}
+    here = {folder: "OUT", f":{port}": ":PORT", sys.executable: "PYTHON", f"{ROOT}/": ""}
     return Outcome(process.returncode, _placed(said, here), _placed(shown, here))
 
 
@@ -142,8 +142,8 @@ def made(names: Sequence[str]) -> dict[str, Outcome]:
 def row_of(mistake: Mistake, outcome: Outcome) -> str:
     """A mistake and its outcome → its line of the page."""
     words = [f"jobs/{mistake.job}.py", *mistake.arguments]
-    env = "".join(f"{name}={value} " for name, value in mistake.env.items())
-    command = f"{env}{' '.join(map(shlex.quote, words))}"
+    env = "".join(f"{name}={shlex.quote(value)} " for name, value in mistake.env.items())
+    command = f"{env}{' '.join(map(shlex.quote, words))}".replace("\n", "\\n")
     told = (outcome.said or outcome.shown).strip().splitlines()[-1]
     return f"| {mistake.title} | <code>{_cell(command)}</code> | {outcome.code} | {_cell(told)} |"
 

@@ -44,7 +44,23 @@ def with_file(folder: Path) -> Iterator[Place]:
 def benchmarks(folder: Path) -> Iterator[Place]:
     """Files that hold no problems."""
     (folder / "rows.jsonl").write_text('{"id": 1, "text": "What?"}\n')
+    (folder / "null.jsonl").write_text('{"problem": null}\n')
     (folder / "rows.parquet").write_text("not Parquet")
+    yield Place(folder / "out")
+
+
+@contextmanager
+def latin_1(folder: Path) -> Iterator[Place]:
+    """A recipe in another encoding."""
+    (folder / "conf" / "recipe").mkdir(parents=True)
+    (folder / "conf" / "recipe" / "mine.yaml").write_bytes("name: café".encode("latin-1"))
+    yield Place(folder / "out")
+
+
+@contextmanager
+def weights(folder: Path) -> Iterator[Place]:
+    """A model's folder, from which something is missing."""
+    (folder / "config.json").write_text("{}")
     yield Place(folder / "out")
 
 
@@ -121,6 +137,8 @@ FOLDERS: dict[str, Prepare] = {
     "empty": empty,
     "file": with_file,
     "benchmarks": benchmarks,
+    "latin_1": latin_1,
+    "weights": weights,
     "read_only": _mounted("ro"),
     "full": _mounted(f"size={DISK_KIB}k"),
     "done": done,

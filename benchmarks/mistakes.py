@@ -37,6 +37,7 @@ def _openai(**fields: str) -> tuple[str, ...]:
 
 DECONTAMINATE = "recipe.params.decontaminate_problem.benchmarks"
 STAGES = "recipe.stages=[expand_topics, draft_problem]"
+VLLM = ("model@models.solver=smollm2_vllm", "runtime=preview")
 RIGHT = {"MY_KEY": KEY}
 MISTAKES = {
     # ---- the command line
@@ -55,6 +56,13 @@ MISTAKES = {
     "flag": Mistake("an unknown flag", ("--output_dir=outputs",)),
     "missing": Mistake("a value that is missing", ("output_dir=???",)),
     "nowhere": Mistake("an interpolation of nothing", ("output_dir=${nowhere}",)),
+    "not_text": Mistake(
+        "a configuration file that is no UTF-8",
+        ("--config-dir=OUT/conf", "recipe=mine"),
+        folder="latin_1",
+    ),
+    "no_recipe": Mistake("no recipe", ("recipe=null",)),
+    "alone": Mistake("a flag that goes with another", ("--resolve",)),
     # ---- the recipe
     "stage": Mistake("an unknown stage", ("recipe.stages=[expand_topic]",)),
     "order": Mistake("stages in an order that does not fit", (STAGES,)),
@@ -80,6 +88,15 @@ MISTAKES = {
         (f"{DECONTAMINATE}=[{{name: hle, path: OUT/rows.parquet}}]",),
         folder="benchmarks",
     ),
+    "no_text": Mistake(
+        "a benchmark whose problems are no text",
+        (f"{DECONTAMINATE}=[{{name: hle, path: OUT/null.jsonl}}]",),
+        folder="benchmarks",
+    ),
+    "address": Mistake(
+        "a benchmark by its address",
+        (f'{DECONTAMINATE}=[{{name: hle, path: "https://host/hle.jsonl"}}]',),
+    ),
     "plan": Mistake(
         "a plan's range upside down",
         ("plan.stages.draft_problem.roles.drafter.output_tokens=[2, 1]",),
@@ -91,10 +108,17 @@ MISTAKES = {
     "password": Mistake("a password in base_url", _openai(base_url="https://me:pass@host/v1")),
     "interpolated": Mistake("a key by oc.env", _openai(api_key_env="${oc.env:MY_KEY}"), env=RIGHT),
     "extra_body": Mistake("a key in extra_body", _openai(extra_body="{api_key: my-own-key}")),
+    "two_lines": Mistake("a key of two lines", _openai(), env={"MY_KEY": f"{KEY}\nexport OTHER=1"}),
+    "header": Mistake(
+        "a key in a header",
+        (*_openai(), "+models.expander.headers={X-Auth: my-own-key}"),
+    ),
     "wrong_key": Mistake("a wrong key", _openai(), 1, env={"MY_KEY": "sk-wrong-0123456789"}),
     # ---- endpoints
     "wrong_model": Mistake("a wrong model", _openai(name="gpt-6"), 1, env=RIGHT),
     "scheme": Mistake("a URL without http://", _openai(base_url="localhost:8000/v1")),
+    "port": Mistake("a URL with a port too high", _openai(base_url="http://host:80000/v1")),
+    "blank": Mistake("a URL with a blank", _openai(base_url="'http://my host/v1'")),
     "wrong_path": Mistake(
         "a URL with a wrong path",
         _openai(base_url="http://127.0.0.1:PORT/v9"),
@@ -127,8 +151,12 @@ MISTAKES = {
             "models.drafter.limits.max_in_flight=3",
         ),
     ),
-    "no_vllm": Mistake(
-        "vLLM is not installed", ("model@models.solver=smollm2_vllm", "runtime=preview")
+    "no_vllm": Mistake("vLLM is not installed", VLLM),
+    "no_weights": Mistake(
+        "a model's folder that is not there", (*VLLM, "models.solver.path=OUT/weights")
+    ),
+    "no_tokenizer": Mistake(
+        "a model without its tokenizer", (*VLLM, "models.solver.path=OUT"), folder="weights"
     ),
     "not_served": Mistake(
         "no model of vLLM to be checked", ("runtime=preview",), job="check_model"
@@ -140,6 +168,8 @@ MISTAKES = {
     ),
     "read_only": Mistake("a read-only folder", SMALL, folder="read_only"),
     "full": Mistake("a full disk", SMALL, 1, folder="full"),
+    "long": Mistake("a name too long for a file", ("output_dir=OUT/" + "x" * 300,)),
+    "bucket": Mistake("a store without a bucket", ("output_dir=s3://",)),
     "relative": Mistake("a relative folder on a cluster", ("runtime=cluster", "output_dir=here")),
     "uri": Mistake("an address of no known storage", ("output_dir=gopher://host/x",)),
     "uri_key": Mistake("a key in output_dir", ("output_dir=s3://me:my-own-key@bucket/x",)),
@@ -162,11 +192,18 @@ MISTAKES = {
         1,
         needs_ray=True,
     ),
+    "other_program": Mistake(
+        "a port that another program has taken, as ray_address",
+        (*SMALL, "runtime=cluster", "runtime.ray_address=127.0.0.1:PORT"),
+        1,
+        needs_ray=True,
+    ),
     "ray_http": Mistake(
         "RAY_ADDRESS with http://",
         (*SMALL, "runtime=cluster"),
-        1,
         env={"RAY_ADDRESS": "http://127.0.0.1:8265"},
-        needs_ray=True,
+    ),
+    "ray_url": Mistake(
+        "ray_address without a port", (*SMALL, "runtime=cluster", "runtime.ray_address=localhost")
     ),
 }

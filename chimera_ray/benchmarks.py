@@ -1,6 +1,7 @@
 """Benchmark files as the user names them: JSONL or Parquet, read once, checked by content."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -50,14 +51,25 @@ def read_items(benchmarks: Sequence[Benchmark]) -> Items:
                         f"benchmark {benchmark.name}: row {place} of {benchmark.path} has no "
                         f"column {column}; it has {has:.200}"
                     )
+            text = row[benchmark.column]
+            if not isinstance(text, str):
+                raise ConfigError(
+                    f"benchmark {benchmark.name}: row {place} of {benchmark.path} has no text in "
+                    f"column {benchmark.column}: name another column, or leave the row out"
+                )
             item = row[benchmark.id_column] if benchmark.id_column else place
             key = f"{benchmark.name}/{item}"
-            items[f"{key}#{place}" if key in items else key] = str(row[benchmark.column])
+            items[f"{key}#{place}" if key in items else key] = text
     return items
 
 
 def _rows(benchmark: Benchmark) -> list[dict[str, Any]]:
-    path = Path(benchmark.path).expanduser()
+    if "://" in benchmark.path:
+        raise ConfigError(
+            f"benchmark {benchmark.name}: path: {benchmark.path} is an address: download it, and "
+            "give the file"
+        )
+    path = Path(os.path.expanduser(benchmark.path))
     kind = benchmark.format or {".jsonl": "jsonl", ".parquet": "parquet"}.get(path.suffix)
     if kind is None:
         raise ConfigError(f"benchmark {benchmark.name}: set format, {path.name} does not tell it")
@@ -73,7 +85,7 @@ def _rows(benchmark: Benchmark) -> list[dict[str, Any]]:
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     rows = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

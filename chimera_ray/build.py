@@ -28,6 +28,7 @@ from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.unfinished import sweep_unfinished
 from chimera_ray.publish import publish, why_unpublished
 from chimera_ray.runners import Carrier
+from chimera_ray.runners.ray_address import address_of
 
 PACKAGES = ("chimera-ray", "ray", "pyarrow", "pydantic", "hydra-core", "reasoning-gym")
 
@@ -176,6 +177,8 @@ def check_start(config: Config, graph: Graph) -> None:
             "its own: give an absolute path on shared storage, or a URI"
         )
     is_here = config.runtime.kind != "cluster"
+    if not is_here:
+        address_of(config.runtime)
     for role in sorted({role for node in graph.nodes for role in node.roles}):
         check_model(config.models.of(role), is_here)
 

@@ -4,6 +4,7 @@ Text from outside (subjects, models, benchmark items) is written as text, never 
 """
 
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import yaml
@@ -14,6 +15,7 @@ from chimera_ray.audit import shared_models
 from chimera_ray.config import Config
 from chimera_ray.contamination import Contamination
 from chimera_ray.graph import Graph
+from chimera_ray.stage import Params
 from chimera_ray.text.shown import json_block, markdown
 
 _CARD = Path(__file__).parent / "card.md.jinja"
@@ -74,8 +76,16 @@ def card_of(
         roles=roles,
         is_simulated=any(config.models.of(role).backend == "simulated" for role in roles),
         warnings=shared_models(config, graph),
-        params=json_block({node.name: node.params.model_dump(mode="json") for node in graph.nodes}),
+        params=json_block({node.name: _said(node.params) for node in graph.nodes}),
     )
+
+
+def _said(params: Params) -> dict[str, Any]:
+    """A stage's parameters → what the card says of them: benchmarks by name, without paths."""
+    said = params.model_dump(mode="json")
+    if "benchmarks" in said:
+        said["benchmarks"] = [benchmark["name"] for benchmark in said["benchmarks"]]
+    return said
 
 
 def _size_category(count: int) -> str:

@@ -4,10 +4,11 @@
 how wide, and never is. Keys are given by the *name* of an environment variable.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from chimera_ray.credentials import HINT, is_secret, redacted, require_none
 from chimera_ray.errors import ConfigError
@@ -16,6 +17,8 @@ from chimera_ray.plan_config import PlanConfig
 from chimera_ray.strict import Strict
 
 ROLES = ("expander", "drafter", "verifier_a", "verifier_b", "solver", "grader")
+MAX_PORT = 65_535
+_HEAD_HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.%]+\]")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
 
 
@@ -87,11 +90,27 @@ class Pool(Strict):
     """rows that one actor works on at the same time"""
 
 
+def cluster_address(said: str) -> str:
+    """The address of a Ray cluster's head, or auto, Ray's word for one of this machine → itself.
+
+    Raises:
+        ValueError: it is none, without it, since it may hold a password.
+    """
+    host, _, port = said.rpartition(":")
+    is_port = port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= MAX_PORT
+    if said != "auto" and not (_HEAD_HOST.fullmatch(host) and is_port):
+        raise ValueError(
+            "must be host:port of the head of a Ray cluster, 6379 by default; http:// is for "
+            "`ray job submit --address`"
+        )
+    return said
+
+
 class Runtime(Strict):
     """Where the run happens and how wide; nothing here changes what is made."""
 
     kind: Literal["preview", "local", "cluster"]
-    ray_address: str | None = None
+    ray_address: Annotated[str, AfterValidator(cluster_address)] | None = None
     """kind=cluster: the cluster to join; None is the one that the job was submitted to"""
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     """kind=local: CPUs that Ray may use; None is all of them"""
@@ -157,8 +176,12 @@ def read_config(composed: Mapping[str, Any]) -> Config:
 def explain(exc: ValidationError, prefix: str) -> str:
     """A pydantic error → one line that names each wrong key, and what is wrong with it."""
     problems = []
-    for error in exc.errors(include_url=False, include_context=False, include_input=True):
+    errors = exc.errors(include_url=False, include_context=False, include_input=True)
+    wrong = [error["loc"] for error in errors]
+    for error in errors:
         loc = error["loc"]
+        if any(len(inner) > len(loc) and inner[: len(loc)] == loc for inner in wrong):
+            continue  # of what is wrong inside it
         tags = {"simulated", "openai", "vllm"} if loc[:1] == ("models",) else set()
         where = prefix + ".".join(str(part) for part in loc if part not in tags)
         known = _KINDS.get(error["type"])
@@ -172,7 +195,8 @@ def explain(exc: ValidationError, prefix: str) -> str:
 _KINDS = {"extra_forbidden": "no such key", "missing": "missing"}
 _VARIABLE = f"must be a variable's name of A-Z, 0-9 and _; {HINT}"
 _FIELDS = {
-    "base_url": "must be http:// or https:// with a host, and no user, password, ? or #",
+    "base_url": "must be http:// or https:// with a host and, if any, a port of 1 to 65535, and no "
+    "blank, user, password, ? or #",
     "recipe.name": "must be of a-z, 0-9 and _, at most 60 of them, not beginning with _",
     "recipe.subjects": "must be a list of subjects, at least one",
     "recipe.stages": "must be a list of stages, at least one",
@@ -182,7 +206,9 @@ _FIELDS = {
     "api_key_header": "must be a header's name",
 }
 """what a pattern means"""
-_CLOSED = frozenset({"base_url", "api_key_env", "headers", "query", "extra_body", "env"})
+_CLOSED = frozenset(
+    {"base_url", "api_key_env", "headers", "query", "extra_body", "env", "ray_address"}
+)
 """fields whose wrong value may be a secret of any form"""
 
 

@@ -12,11 +12,17 @@ from chimera_ray.errors import ConfigError
 
 HINT = "give the name of an environment variable that holds it, never the value itself"
 _NAME = re.compile(
-    r"(?:^|[^a-z])(?:authorization|password|passwd|secret|bearer|credentials?|cookie"
-    r"|(?:access|api|auth|hf|refresh|security|session|x)[-_]?token"
-    r"|(?:api|access|secret|private|account|subscription|auth)[-_]?key(?:[-_]?id)?)$|^token$",
+    r"(?:^|[^a-z])(?:auth|authorization|bearer|credentials?|cookie|passwd|pwd|secret|signature"
+    r"|pass(?:code|phrase|word)?"
+    r"|(?:access|api|auth|authorization|bearer|client|hf|id|personal|private|refresh|security"
+    r"|service|session|user|x)[-_]?token"
+    r"|(?:access|account|api|auth|client|encryption|functions?|license|master|private|secret"
+    r"|service|signing|subscription)[-_]?key(?:[-_]?id)?)$|^token$",
     re.IGNORECASE,
 )
+_SENT_NAME = re.compile(r"(?:^|[^a-z])(?:key|token|session|code|sig)$", re.IGNORECASE)
+"""the same for a header or a field of the query, where such a name means nothing else"""
+_SENT = frozenset({"headers", "query"})
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _VARIABLE = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)(?:_|$)", re.I)
 _FORMS = re.compile(
@@ -28,6 +34,7 @@ _FORMS = re.compile(
       | \b(?i:bearer|basic)\s+(?:(?=[^\s0-9]*[0-9])[A-Za-z0-9._~+/=-]{6,}|[A-Za-z0-9._~+/=-]{20,})
       | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY
       | (?<=://)[^/@\s:]*:(?!\d+/)[^@\s]+(?=@)
+      | (?:(?<=https://)|(?<=http://)|(?<=s3://)|(?<=gs://))[^/@\s?#]+(?=@)
       | (?<=[?&;])(?i:[a-z_-]*(?:key|token|secret|password|passwd|signature)|sig|auth)=[^&\s]+
     """,
     re.VERBOSE,
@@ -40,6 +47,7 @@ _PAIR = re.compile(r"([\w-]+)[\"']?\s*:\s*(?:\{\s*[\"']?value[\"']?\s*:\s*)?[^\s
 """the names of a mapping's texts, as a command line writes it"""
 _MIN_PART, _MIN_WHOLE = 12, 6
 """characters of a variable's value that is looked for inside a text, and as the whole text"""
+_COLOURS = re.compile(r"(\x1b\[[0-9;]*m)")
 HIDDEN = "[hidden]"
 
 
@@ -68,8 +76,9 @@ def require_none_in(arguments: Sequence[str]) -> None:
     for argument in arguments:
         key, _, value = argument.partition("=")
         place = key.lstrip("+~")
-        why = _why(tuple(place.split(".")), value, _held_by_variables())
-        if not why and any(_NAME.search(name) for name in _PAIR.findall(value)):
+        names = tuple(place.split("."))
+        why = _why(names, value, _held_by_variables())
+        if not why and any(_is_named(name, names) for name in _PAIR.findall(value)):
             why = "holds a secret by its name"
         if not why and _FORMS.search(argument):
             why = "looks like a key, or carries a password"
@@ -87,7 +96,8 @@ def redacted(text: str) -> str:
     for value in sorted(_held_by_variables(), key=len, reverse=True):
         if len(value) >= _MIN_PART:
             text = text.replace(value, HIDDEN)
-    return _FORMS.sub(HIDDEN, text)
+    parts = _COLOURS.split(text)  # behind one no word would begin
+    return "".join(_FORMS.sub(HIDDEN, part) for part in parts)
 
 
 def _texts(value: object, place: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], str]]:
@@ -119,11 +129,18 @@ def _why(place: tuple[object, ...], text: str, held: Mapping[str, str]) -> str:
     if len(names) > 1 and names[-1] == "value":  # of a header
         names.pop()
     name = names[-1] if names else ""
-    if text and _NAME.search(_CAMEL.sub("_", name)):
+    if text and _is_named(name, names):
         return "is a secret by its name"
     if name.endswith("revision") or not any(part in _FREE for part in place):
         return ""
     return "looks like a key" if _RANDOM.search(text) else ""
+
+
+def _is_named(name: str, place: Sequence[str]) -> bool:
+    """Whether what has this name, at or below a place, is a secret by it."""
+    said = _CAMEL.sub("_", name)
+    is_sent = not _SENT.isdisjoint(place) and _SENT_NAME.search(said)
+    return bool(is_sent or _NAME.search(said))
 
 
 def _held_by_variables() -> dict[str, str]:

@@ -14,7 +14,13 @@ from pydantic import Field, model_validator
 
 from chimera_ray.llm import Usage
 from chimera_ray.model_shape import Shape
-from chimera_ray.request_values import HeaderName, RequestValue, Variable, require_headers
+from chimera_ray.request_values import (
+    Address,
+    HeaderName,
+    RequestValue,
+    Variable,
+    require_headers,
+)
 from chimera_ray.schemas import digest
 from chimera_ray.strict import Strict
 
@@ -191,7 +197,7 @@ class OpenAIModel(_Model):
     """A model behind an OpenAI-compatible endpoint."""
 
     backend: Literal["openai"]
-    base_url: Annotated[str, Field(pattern=r"^https?://[^@?#]+$")] | None = None
+    base_url: Address | None = None
     """None: the provider's own"""
     api_key_env: Variable | None = "OPENAI_API_KEY"
     """name of the environment variable that holds the key, which is read where the call is made;

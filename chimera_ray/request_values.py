@@ -1,9 +1,11 @@
-"""What a model file may say of requests besides their bodies: headers, query, and variables."""
+"""What a model file may say of requests besides their bodies: URL, headers, query, variables."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from chimera_ray.strict import Strict
 
@@ -16,6 +18,26 @@ _OWN = frozenset(
     | {"upgrade"}
 )
 """headers that say how a request is sent, so that no model file can"""
+
+
+_URL = re.compile(r"https?://[^@?#\s\\]+")
+_HOST = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)*[^\W_](?:[\w-]{0,61}[^\W_])?\.?")
+"""names of at most 63 characters, parted by dots"""
+
+
+def _address(said: str) -> str:
+    """A URL that requests can begin with → itself."""
+    parts = urlsplit(said)  # (raises ValueError, too: of half an IPv6 address, of a port)
+    host = parts.hostname or ""
+    is_host = "[" in parts.netloc or _HOST.fullmatch(host)
+    is_port = parts.port != 0 and not parts.netloc.endswith(":")
+    if not (_URL.fullmatch(said) and said.isprintable() and is_host and is_port):
+        raise ValueError("must be http:// or https:// with a host")
+    return said
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""where a server is asked"""
 
 
 class RequestValue(Strict):

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from chimera_ray.text.shown import block, line
+from chimera_ray.text.shown import block, line, shortened
 
 SHOWN_CHARS = 700
 WIDTH = 140
@@ -35,8 +35,7 @@ def is_live(on: Console) -> bool:
 
 def plain(text: str, max_chars: int = SHOWN_CHARS) -> Text:
     """A text of several lines → the same, safe for a terminal and not longer than wanted."""
-    cut = text if len(text) <= max_chars else f"{text[:max_chars]} … ({len(text):,} characters)"
-    return Text(block(cut))
+    return Text(block(shortened(text, max_chars)))
 
 
 def said(text: str, style: str = "") -> Text:

@@ -3,8 +3,6 @@
 python jobs/build_dataset.py recipe=demo runtime=local output_dir=outputs
 """
 
-import logging
-
 import composing
 
 from chimera_ray import report
@@ -45,5 +43,4 @@ def build_dataset(config: Config) -> int:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     composing.run(build_dataset)

@@ -3,8 +3,6 @@
 python jobs/check_model.py model@models.solver=qwen3_235b_thinking runtime=cluster output_dir=/data
 """
 
-import logging
-
 import composing
 from rich.console import Console
 
@@ -43,5 +41,4 @@ def _check(config: Config, served: Served, shown_on: Console) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     composing.run(check_model)

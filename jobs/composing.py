@@ -14,17 +14,14 @@ if sys.version_info < (3, 11):  # noqa: UP036 - who starts an older one is told 
 os.environ["HYDRA_FULL_ERROR"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 try:
-    import yaml
-    from hydra.errors import HydraException
+    from command_line import COMPOSING, compose
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from overrides import compose, why
+    from overrides import why
 
     from chimera_ray.config import Config, read_config
-    from chimera_ray.credentials import redacted, require_none
+    from chimera_ray.credentials import require_none
     from chimera_ray.errors import BudgetError, ChimeraError, ConfigError, RunnerError
-    from chimera_ray.text.shown import line
-    from chimera_ray.unforeseen import report_unforeseen
+    from chimera_ray.unforeseen import in_one_line, report_unforeseen
 except ModuleNotFoundError as exc:
     stopping.end(f"bad input: {exc.name} is not installed for {sys.executable}: see the README", 2)
 
@@ -41,7 +38,7 @@ def run(job: Callable[[Config], int]) -> None:
             plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
             configs.append(read_config(plain))
         code = max(map(job, configs), default=0)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ConfigError) as exc:
+    except (*COMPOSING, ConfigError) as exc:
         _end(f"bad input: {why(exc)}", 2)
     except BudgetError as exc:
         _end(f"stopped: {exc}; with a higher cap the same command goes on from here", 3)
@@ -56,4 +53,4 @@ def run(job: Callable[[Config], int]) -> None:
 
 
 def _end(message: str, code: int, *, at_once: bool = False) -> NoReturn:
-    stopping.end(line(redacted(" ".join(message.split()))), code, at_once=at_once)
+    stopping.end(in_one_line(message), code, at_once=at_once)

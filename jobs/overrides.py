@@ -1,49 +1,20 @@
-"""A command line's overrides → what Hydra composes of them, or one line that says what to mend."""
+"""An error of composing → one line that says what to mend."""
 
-import io
 import re
 import shlex
-from collections.abc import Sequence
-from contextlib import redirect_stderr
-from pathlib import Path
 
-import hydra
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import OverrideParseException
-from omegaconf import DictConfig
-
-from chimera_ray.credentials import require_none_in
-from chimera_ray.errors import ConfigError
-
-CONF = str(Path(__file__).resolve().parents[1] / "conf")
-
-
-def compose(arguments: Sequence[str]) -> list[DictConfig]:
-    """A command line → its configurations: one, unless it sweeps; none, if it asks Hydra alone."""
-    require_none_in(arguments)
-    composed: list[DictConfig] = []
-    told = io.StringIO()
-    try:
-        with redirect_stderr(told):
-            # Out of Hydra's hands, so that the only report of an error is ours.
-            hydra.main(version_base="1.3", config_path=CONF, config_name="config")(
-                composed.append
-            )()
-    except SystemExit as exc:
-        if exc.code:
-            said = told.getvalue().strip().rpartition(" error: ")[2]
-            raise ConfigError(f"{said}; see --help") from None
-        raise
-    return composed
 
 
 def why(exc: Exception) -> str:
-    """An error of composing → what it says, and how to write what could not be read."""
+    """An error of composing → where it is, what it says, and how to write what cannot be read."""
     said = re.split("Config search path:|See https://hydra.cc|full_key:", str(exc))[0]
     said = said.replace("To append to your", "If it is not misspelt: to append to your")
     said = re.sub(r"(use \+[^\s=]+=).+", r"\1...", said, flags=re.DOTALL)  # it may be a secret
     if not isinstance(exc, OverrideParseException) and "Ambiguous value" not in said:
-        return said
+        place = getattr(exc, "full_key", None)
+        return f"{place}: {said}" if place and place not in said else said
     override = getattr(exc, "override", None) or said.partition("'")[2].partition("'")[0]
     key, equals, value = override.partition("=")
     if not equals:

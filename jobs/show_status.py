@@ -16,7 +16,10 @@ from chimera_ray.terminal import console, say
 def show_status(config: Config) -> int:
     """Configuration → exit code 0, every run of `output_dir` printed; 2 if there is none."""
     store = Store(config.output_dir)
-    names = [name for name in store.names("runs") if not name.startswith(".")]
+    try:
+        names = [name for name in store.names("runs") if not name.startswith(".")]
+    except OSError as exc:
+        raise ConfigError(f"output_dir: cannot read {config.output_dir}: {exc.strerror}") from None
     if not names:
         raise ConfigError(f"output_dir: no run has been started in {config.output_dir}")
     shown_on = console()

@@ -134,7 +134,10 @@ def main() -> None:
         behaviour = Behaviour.model_validate_json(options.behaviour)
     except ValidationError as exc:
         parser.error(str(exc))
-    asyncio.run(serve(behaviour, options.port, options.with_parent))
+    try:
+        asyncio.run(serve(behaviour, options.port, options.with_parent))
+    except (OSError, OverflowError) as exc:
+        parser.exit(2, f"cannot listen on {HOST}:{options.port}: {exc}\n")
 
 
 if __name__ == "__main__":

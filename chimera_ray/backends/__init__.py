@@ -8,7 +8,7 @@ from chimera_ray.backends.engines import EnginePool
 from chimera_ray.backends.gate import Gate
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.openai_batch_journal import Journal
-from chimera_ray.errors import ConfigError
+from chimera_ray.errors import ConfigError, EndpointError
 from chimera_ray.llm import Model
 from chimera_ray.model_config import ModelConfig, OpenAIModel, SimulatedModel, VllmModel
 
@@ -69,13 +69,18 @@ def check_model(config: ModelConfig, is_here: bool) -> None:
     Raises:
         ConfigError: what is in the way.
     """
-    if isinstance(config, OpenAIModel):
-        for variable, what in config.variables.items() if is_here else ():
-            if not os.environ.get(variable, "").strip():
-                raise ConfigError(
-                    f"model {config.name}: the environment variable {variable}, which is to hold "
-                    f"{what}, is not set"
-                )
+    if isinstance(config, OpenAIModel) and is_here:
+        from chimera_ray.backends.openai_headers import unfit
+        from chimera_ray.backends.openai_http import PROVIDER_URL
+        from chimera_ray.backends.proxies import proxy_for
+
+        for variable in config.variables:
+            if why := unfit(variable, config):
+                raise ConfigError(f"model {config.name}: {why}")
+        try:
+            proxy_for(config.base_url or PROVIDER_URL, os.environ)
+        except EndpointError as exc:
+            raise ConfigError(f"model {config.name}: {exc}") from None
     elif isinstance(config, VllmModel):
         from chimera_ray.backends.vllm_start import check_engine
 

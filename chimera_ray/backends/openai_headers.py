@@ -52,16 +52,19 @@ def _held(values: Mapping[str, RequestValue], config: OpenAIModel) -> dict[str, 
 
 def _value_of(variable: str, config: OpenAIModel) -> str:
     """An environment variable's name → its value without the blanks around it."""
-    what = config.variables[variable]
+    if why := unfit(variable, config):
+        raise EndpointError(f"{config.name}: {why}")
+    return os.environ[variable].strip()
+
+
+def unfit(variable: str, config: OpenAIModel) -> str:
+    """An environment variable's name → why its value here cannot be sent; empty: it can."""
     value = os.environ.get(variable, "").strip()
     if not value:
-        raise EndpointError(
-            f"{config.name}: the environment variable {variable} is not set where the calls are "
-            f"made; it is to hold {what}"
-        )
-    if not (value.isascii() and value.isprintable()):
-        raise EndpointError(
-            f"{config.name}: the environment variable {variable}, which is to hold {what}, has "
-            "characters that cannot be sent: give it one line of ASCII"
-        )
-    return value
+        trouble = "is not set where the calls are made"
+    elif not (value.isascii() and value.isprintable()):
+        trouble = "has characters that cannot be sent, and must be one line of ASCII"
+    else:
+        return ""
+    what = config.variables[variable]
+    return f"the environment variable {variable} {trouble}; it is to hold {what}"

@@ -38,11 +38,11 @@ def check_engine(config: VllmModel, is_here: bool) -> None:
     Raises:
         ConfigError: what is in the way, in one line.
     """
+    folder = Path(config.path) if is_here and config.path is not None else None
+    shape = config.shape if folder is None else _shape_in(config, folder)
     if is_here and find_spec("vllm") is None:
         package = PACKAGES[config.device]
         raise ConfigError(f"model {config.name}: vLLM is not installed here: pip install {package}")
-    folder = Path(config.path) if is_here and config.path is not None else None
-    shape = config.shape if folder is None else _shape_in(config, folder)
     gpus_gib = _gpus_gib() if is_here and config.device == "cuda" else None
     if gpus_gib is not None and config.num_nodes == 1 and len(gpus_gib) < config.num_gpus:
         raise ConfigError(

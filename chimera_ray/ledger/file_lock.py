@@ -1,4 +1,4 @@
-"""A local file that one living process holds, and that goes when it is given back."""
+"""Locks on local files, which the system takes from their holders, however those die."""
 
 import fcntl
 import os
@@ -8,8 +8,27 @@ from typing import IO
 MAX_TRIES = 100
 
 
+class LockError(OSError):
+    """Files cannot be locked here."""
+
+
+def lock_file(handle: int) -> None:
+    """An open file → locked, until it is closed or this process dies.
+
+    Raises:
+        BlockingIOError: another process that lives has locked it.
+        LockError: files cannot be locked here.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as exc:
+        raise LockError(str(exc)) from exc
+
+
 class FileLock:
-    """A lock that the system takes from its holder, however that dies."""
+    """A local file that one living process holds, and that goes when it is given back."""
 
     def __init__(self, path: str) -> None:
         """Takes nothing yet."""
@@ -20,13 +39,13 @@ class FileLock:
         """Whether this process holds it now; False: another one does.
 
         Raises:
-            OSError: the file cannot be written, or its file system knows no locks.
+            OSError: the file cannot be written; a LockError: files cannot be locked here.
         """
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
         for _ in range(MAX_TRIES):
             handle = open(self._path, "ab")  # noqa: SIM115 - it is held open
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_file(handle.fileno())
                 if os.fstat(handle.fileno()).st_nlink:  # not deleted since it was opened
                     self._handle = handle
                     return True

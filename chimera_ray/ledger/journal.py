@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chimera_ray.errors import LedgerError
+from chimera_ray.ledger.file_lock import LockError, lock_file
 from chimera_ray.ledger.frames import OPENING, scan
 from chimera_ray.ledger.parts import is_part, write_table
-from chimera_ray.ledger.store import LockError, Store, lock_file, open_temporary, sync_folder
+from chimera_ray.ledger.store import Store, open_temporary, sync_folder
 from chimera_ray.ledger.totals import Totals, sum_totals
 
 _PREFIX, _SUFFIX, _LEFT = "journal-", ".log", "-left"

@@ -1,7 +1,6 @@
 """Files that are whole or absent: local folders, or any object store that pyarrow can open."""
 
 import errno
-import fcntl
 import logging
 import os
 import re
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from chimera_ray.errors import ConfigError, LedgerError
+from chimera_ray.ledger.file_lock import FileLock, LockError, lock_file
 
 log = logging.getLogger(__name__)
 COPY_BYTES = 4 << 20
@@ -27,10 +27,6 @@ SET_ASIDE = "set_aside"
 _PROBE = ".probe-"
 _PROBES = re.compile(r"\.?\.probe-\d+.*")
 _TEMPORARIES = re.compile(r"\..+-[a-z0-9_]{8}\.tmp")
-
-
-class LockError(Exception):
-    """Files cannot be locked here."""
 
 
 class Store:
@@ -46,8 +42,11 @@ class Store:
                 path = str(Path(location).expanduser().resolve())
                 self.fs, self.root = pafs.LocalFileSystem(), path
         except (pa.ArrowException, OSError, RuntimeError, ValueError) as exc:
-            raise ConfigError(f"output_dir: cannot open {location!r}: {exc}") from None
+            why = str(exc).splitlines()[0]
+            raise ConfigError(f"output_dir: cannot open {location!r}: {why}") from None
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
+        if not self.root.strip("/"):  # else a folder's name would be taken for a bucket's
+            raise ConfigError(f"output_dir: {location} names no folder: give one below it")
 
     def path(self, *parts: str) -> str:
         """Relative parts → the full path on the store's filesystem."""
@@ -59,9 +58,9 @@ class Store:
         Raises:
             ConfigError: it cannot, and why.
         """
-        self.sweep("")
         probe = f"{_PROBE}{os.getpid()}-{token_hex(4)}"
         try:
+            self.sweep("")
             self.write(probe, lambda sink: sink.write(b"x"))
             self.delete(probe)
         except (OSError, LedgerError) as exc:
@@ -152,20 +151,21 @@ class Store:
     def lock(self, path: str) -> Iterator[bool]:
         """A path → whether this process alone holds it, until it lets go or dies.
 
-        Where files cannot be locked (an object store), the answer is always yes.
+        Where files cannot be locked (an object store, some network file systems), the answer is
+        always yes.
         """
         if not self.is_local:
             yield True
             return
-        target = self.path(path)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(target, "w") as handle:
-            try:
-                lock_file(handle.fileno())
-            except (BlockingIOError, LockError):
-                yield False
-            else:
-                yield True
+        lock = FileLock(self.path(path))
+        try:
+            is_ours = lock.take()
+        except LockError:
+            is_ours = True
+        try:
+            yield is_ours
+        finally:
+            lock.give_back()
 
     def delete_folder(self, path: str) -> None:
         """Deletes a folder and all in it; nothing if there is none.
@@ -199,28 +199,13 @@ def _fill_then_put(fs: pafs.FileSystem, target: str, fill: Callable[[Any], objec
             shutil.copyfileobj(whole, sink, COPY_BYTES)
 
 
-def lock_file(handle: int) -> None:
-    """An open file → locked, until it is closed or this process dies.
-
-    Raises:
-        BlockingIOError: another process that lives has locked it.
-        LockError: files cannot be locked here.
-    """
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError as exc:
-        raise LockError(str(exc)) from exc
-
-
 def _is_litter(path: str) -> bool:
     """Whether a temporary was that of a writer which is dead; it is gone then."""
     try:
         with open(path, "rb+") as handle:
             lock_file(handle.fileno())
             os.unlink(path)
-    except (OSError, LockError):  # written by a process that lives, gone, or not ours to delete
+    except OSError:  # written by a process that lives, gone, or not ours to delete
         return False
     return True
 

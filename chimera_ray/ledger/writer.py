@@ -115,7 +115,7 @@ class Writer:
         try:
             await asyncio.to_thread(self._files.write, records)
         except Exception as exc:  # noqa: BLE001 - for those who wait; what they have is tried again
-            log.error("cannot write to the ledger: %s", exc)
+            log.info("cannot write to the ledger: %s", exc)
             self._trouble = exc
             if isinstance(exc, LedgerError):
                 self._keep(records)

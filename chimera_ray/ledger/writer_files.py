@@ -12,10 +12,11 @@ from secrets import token_hex
 import pyarrow as pa
 
 from chimera_ray.errors import LedgerError
+from chimera_ray.ledger.file_lock import LockError
 from chimera_ray.ledger.frames import encode
 from chimera_ray.ledger.journal import Journal, make_part
 from chimera_ray.ledger.parts import UNREADABLE, part_name, to_table, write_table
-from chimera_ray.ledger.store import LockError, Store
+from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.told import Told
 from chimera_ray.ledger.totals import Totals, totals_of
 from chimera_ray.schemas import Record
@@ -71,7 +72,7 @@ class WriterFiles:
                 try:
                     make_part(self._store, self._folder, journal.name, journal.end)
                 except (LedgerError, *UNREADABLE) as exc:
-                    log.warning("%s cannot be made a part yet: %s", journal.name, exc)
+                    log.info("%s cannot be made a part yet: %s", journal.name, exc)
                     self._retry_at = time.monotonic() + RETRY_S
                     return
                 journal.close()

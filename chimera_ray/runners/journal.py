@@ -9,9 +9,10 @@ class StoredJournal:
     """The journal that every process of a run, and of the next one, reads and writes."""
 
     def __init__(self, store: Store, model: OpenAIModel) -> None:
-        """Writes nothing yet."""
+        """Sweeps away what writers that are dead left half-written; writes nothing yet."""
         self._store = store
         self._folder = f"batches/{digest('endpoint', model.endpoint)[:16]}"
+        store.sweep(self._folder)
 
     def names(self) -> list[str]:
         """The names there are."""

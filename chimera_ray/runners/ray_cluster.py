@@ -1,4 +1,4 @@
-"""A Ray cluster that others started: whether an address is one, and whether it still answers.
+"""A Ray cluster that others started: whether anybody answers there, at first and later.
 
 It is asked by plain connections: what Ray itself offers waits for minutes, or for ever.
 """
@@ -10,6 +10,10 @@ import ray
 
 from chimera_ray.errors import RunnerError
 
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""how a client of gRPC, which the head speaks, begins"""
+_TYPE_AT, _SETTINGS = 3, 4
+"""where a frame has its type, and that of the frame with which a server of gRPC begins"""
 REACH_S = 10.0
 """for an address to answer before it is joined"""
 PROBE_S, EVERY_S = 1.0, 2.0
@@ -19,25 +23,21 @@ HEAD_S = 45.0
 """without the head, whose place another may take; Ray itself gives up after 60"""
 
 
-def require_address(address: str) -> None:
-    """Raise RunnerError unless the address may be that of a cluster's head, and somebody answers.
-
-    "auto" is Ray's word for the cluster that was started on this machine.
-    """
+def require_answer(address: str) -> None:
+    """Raise RunnerError unless somebody answers at an address; Ray itself looks for "auto"."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
-    if "/" in address or not host or not port.isdecimal():
-        raise RunnerError(
-            f"{address} is no address of a Ray cluster (runtime.ray_address, or RAY_ADDRESS in the "
-            "environment): it is to be host:port of its head, 6379 by default; http:// is for "
-            "`ray job submit --address`"
-        )
     until = time.monotonic() + REACH_S
     while why := _silence(host, int(port)):
         if time.monotonic() > until:
             raise RunnerError(f"no Ray cluster answers at {address}: {why}")
         time.sleep(PROBE_S)
+    if _is_another_program(host, int(port)):
+        raise RunnerError(
+            f"another program than Ray answers at {address}: give the port of the cluster's head, "
+            "6379 by default, as runtime.ray_address or in RAY_ADDRESS"
+        )
 
 
 class Cluster:
@@ -92,3 +92,14 @@ def _silence(host: str, port: int) -> str:
     except (OSError, OverflowError) as exc:
         return f"{type(exc).__name__}: {exc}"
     return ""
+
+
+def _is_another_program(host: str, port: int) -> bool:
+    """Whether what answers there is surely no server of gRPC; one that says nothing may be one."""
+    try:
+        with socket.create_connection((host.strip("[]"), port), PROBE_S) as connection:
+            connection.sendall(_GREETING)
+            said = connection.recv(_TYPE_AT + 1)
+    except OSError:
+        return False
+    return len(said) > _TYPE_AT and said[_TYPE_AT] != _SETTINGS

@@ -28,12 +28,15 @@ QUIET = {
 def set_environment(kind: str) -> None:
     """Where the run happens → Ray's environment, in this process and its children.
 
-    A cluster has its own. What the user set stays, unless it would take a local run elsewhere.
+    A cluster has its own, and this process is quiet there too. What the user set stays, unless it
+    would take a local run elsewhere.
     """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     if kind != "local":
         return
     for name in REDIRECTING:
         os.environ.pop(name, None)
     os.environ.update(LOOPBACK)
-    for name, value in {**PATIENT, **QUIET}.items():
+    for name, value in PATIENT.items():
         os.environ.setdefault(name, value)

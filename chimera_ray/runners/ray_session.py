@@ -5,7 +5,6 @@ death within seconds: Ray takes a minute, and then ends the process without a wo
 """
 
 import logging
-import os
 import queue
 import resource
 import signal
@@ -21,7 +20,8 @@ import ray
 from chimera_ray.config import Runtime
 from chimera_ray.errors import CarrierError, ChimeraError, RunnerError
 from chimera_ray.runners.perform import StageBugError
-from chimera_ray.runners.ray_cluster import Cluster, require_address
+from chimera_ray.runners.ray_address import address_of
+from chimera_ray.runners.ray_cluster import Cluster, require_answer
 from chimera_ray.runners.ray_processes import RayProcesses
 
 log = logging.getLogger(__name__)
@@ -169,8 +169,8 @@ class RaySession:
                 cpus = runtime.num_cpus
                 ray.init(address="local", num_cpus=cpus, include_dashboard=False, **said)
                 return
-            address = runtime.ray_address or os.environ.get("RAY_ADDRESS") or "auto"
-            require_address(address)
+            address = address_of(runtime)
+            require_answer(address)
             ray.init(address=address, **said)
             self._cluster = Cluster()
         except ChimeraError:

@@ -35,6 +35,12 @@ def block(text: str) -> str:
     return "\n".join(line(part) for part in text.replace("\t", "    ").split("\n"))
 
 
+def shortened(text: str, max_chars: int) -> str:
+    """A text → the same, or its start and its length, if it is longer than wanted."""
+    is_short = len(text) <= max_chars
+    return text if is_short else f"{text[:max_chars]} … ({len(text):,} characters)"
+
+
 def html(text: str) -> str:
     """Text → one line of HTML, in an element or in a quoted attribute."""
     return line(text).translate(_HTML)

@@ -152,11 +152,20 @@ BODIES = {
         "a part of the program failed (display): ZeroDivisionError",
     ),
     "disk": ("raise OSError(28, 'No space left on device', '/x')", "the run failed: [Errno 28]"),
+    "long": ("raise OSError('x' * 9_000)", f"the run failed: {'x' * 1_000}"),
     "interrupt": (
         "import os, signal; os.kill(os.getpid(), signal.SIGINT)",
         "interrupted; the same command goes on",
     ),
 }
+
+
+@pytest.mark.process
+def test_warning_is_one_line_without_escapes_and_secrets(tmp_path: Path) -> None:
+    body = f"import logging; logging.getLogger('x').warning('a\\n\\x1b[31m{CANARY}'); return 0"
+    command = [sys.executable, "-c", PROGRAM.format(body=body), str(ROOT / "jobs")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "WARNING x: a \\x1b[31m[hidden]\n")
 
 
 @pytest.mark.process
@@ -171,6 +180,7 @@ def test_error_that_nobody_foresaw_is_one_line_and_a_traceback_only_on_demand(
     assert done.stdout == ""
     assert done.stderr.startswith(said)
     assert done.stderr.count("\n") == 1
+    assert len(done.stderr) < 2_200
     assert "\x1b" not in done.stderr
     assert CANARY not in done.stderr
     if "program" not in said:

@@ -78,6 +78,15 @@ def test_batch_of_a_killed_process_is_neither_lost_nor_doubled(
     assert said(replies) == one_by_one(server, requests_of(12))
 
 
+def test_what_a_killed_process_left_half_written_is_swept(tmp_path: Path) -> None:
+    store, config = Store(str(tmp_path)), config_at("http://host.test/v1")
+    StoredJournal(store, config).write("1700000000-0123456789abcdef.batch", "b-1")
+    (folder,) = (tmp_path / "batches").iterdir()
+    (folder / ".1700000000-0123456789abcdef.intent-ab_12xyz.tmp").write_text('{"input')
+    assert StoredJournal(store, config).names() == ["1700000000-0123456789abcdef.batch"]
+    assert [path.name for path in folder.iterdir()] == ["1700000000-0123456789abcdef.batch"]
+
+
 def test_batch_that_has_ended_answers_again_whoever_asks_and_nobody_pays(
     server: StubServer,
 ) -> None:

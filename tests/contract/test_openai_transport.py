@@ -214,6 +214,30 @@ def test_variable_that_is_not_set_is_named_before_anything_is_asked(
     assert stub.counts()["finished"] == 0
 
 
+@pytest.mark.parametrize("proxy", [f"u:{SECRET}@@:x", f"ftp://u:{SECRET}@host"])
+def test_proxy_that_is_none_is_told_before_anything_is_asked(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.delenv("http_proxy", raising=False)
+    config = _config("http://host.test/v1", api_key_env=None)
+    with pytest.raises(ConfigError, match="HTTP_PROXY holds no address of a proxy") as caught:
+        check_model(config, is_here=True)
+    assert SECRET not in str(caught.value)
+    check_model(config, is_here=False)
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "caf\u00e9"])
+def test_key_that_cannot_be_sent_is_told_before_anything_is_asked(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OWN_KEY", f"{SECRET}{value}")
+    config = _config("http://host.test/v1", api_key_env="OWN_KEY")
+    with pytest.raises(ConfigError, match="OWN_KEY has characters that cannot be sent") as caught:
+        check_model(config, is_here=True)
+    assert SECRET not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", [f"{SECRET}\r\nX-Evil: 1", f"{SECRET}é", f"{SECRET}\x7f"])
 def test_variable_that_cannot_be_sent_is_told_without_its_value(
     stub: StubServer, value: str, monkeypatch: pytest.MonkeyPatch

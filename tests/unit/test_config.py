@@ -17,6 +17,7 @@ from chimera_ray.model_config import (
     SimulatedModel,
     VllmModel,
 )
+from chimera_ray.runners.ray_address import address_of
 
 
 def _composed(**changes: Any) -> dict[str, Any]:
@@ -66,6 +67,47 @@ def test_config_unknown_or_missing_key_is_named(changes: dict[str, Any], said: s
     with pytest.raises(ConfigError) as caught:
         read_config(_composed(**changes))
     assert str(caught.value) == said
+
+
+ADDRESSES = ["auto", "head:6379", "10.0.0.1:1", "[::1]:65535", "ray-head.team_1.svc:6379"]
+NO_ADDRESSES = [
+    *("http://head:8265", "ray://head:10001", "head", "head:", ":6379", "head:0", "head:65536"),
+    *("head:port", "head:6379/", "my head:6379", "me:hunter2@head:6379", "head:\u0663", "::1:6379"),
+    *("\x1b[31m:1", "head:" + "9" * 5_000, ""),
+]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_address_of_a_ray_cluster_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = read_config(_composed(runtime__ray_address=address)).runtime
+    monkeypatch.setenv("RAY_ADDRESS", "elsewhere:1")
+    assert address_of(given) == address
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert address_of(read_config(_composed()).runtime) == address
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES, ids=range(len(NO_ADDRESSES)))
+def test_what_is_no_address_of_a_ray_cluster_is_refused_unseen(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"^runtime\.ray_address: must be host:port") as caught:
+        read_config(_composed(runtime__ray_address=address))
+    assert "hunter2" not in str(caught.value)
+    runtime = read_config(_composed()).runtime
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    if not address:  # as if it were not set
+        assert address_of(runtime) == "auto"
+        return
+    with pytest.raises(ConfigError, match=r"RAY_ADDRESS must be host:port") as caught:
+        address_of(runtime)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_config_error_of_a_list_is_told_where_it_is_and_not_again_of_the_list() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(_composed(recipe__subjects=["Physics"], recipe__stages=[1]))
+    said = str(caught.value).split("; ")
+    assert [part.split(":")[0] for part in said] == ["recipe.subjects.0", "recipe.stages.0"]
 
 
 def test_config_missing_key_inside_a_list_is_named() -> None:

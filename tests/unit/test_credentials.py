@@ -40,6 +40,20 @@ SECRETS = {
     "google": ("recipe.language", "AIzaSyA0123456789abcdefghij"),
     "jwt": ("models.solver.name", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc"),
     "pem": ("models.solver.extra_body.x", "-----BEGIN RSA PRIVATE KEY-----"),
+    "user_alone": ("output_dir", "s3://AKIDPLAIN@bucket/run"),
+    "token_as_user": ("models.solver.extra_body.image", "https://plain-token@host/x"),
+    **{
+        f"header_{name}": (f"models.solver.headers.{name}.value", "hunter2")
+        for name in ("X-Auth", "X-Key", "x-functions-key", "PRIVATE-TOKEN", "helicone-auth")
+    },
+    **{
+        f"query_{name}": (f"models.solver.query.{name}", "hunter2")
+        for name in ("key", "code", "sig", "signature", "auth", "pwd", "pass")
+    },
+    **{
+        f"body_{name}": (f"models.solver.extra_body.tools.0.{name}", "hunter2")
+        for name in ("passphrase", "userToken", "bearer_token", "signing_key", "license_key", "pwd")
+    },
     "from_the_environment": ("models.solver.name", "${oc.env:MY_KEY}"),
     "nested_in_a_resolver": ("output_dir", "/data/${oc.decode:${oc.env:MY_KEY}}"),
 }
@@ -60,6 +74,11 @@ INNOCENT = {
     "revision": ("models.solver.revision", "0123456789abcdef0123456789abcdef01234567"),
     "weights": ("models.solver.name", "nvidia/Llama-3_1-Nemotron-Ultra-253B-v1"),
     "stop": ("models.solver.extra_body.stop_token", "</s>"),
+    "cache_key": ("models.solver.extra_body.prompt_cache_key", "maths"),
+    "end": ("models.solver.chat_template_args.eos_token", "</s>"),
+    "author": ("models.solver.headers.X-Author.value", "me"),
+    "azure": ("output_dir", "abfs://container@account.host/run"),
+    "address_in_a_path": ("models.solver.extra_body.page", "https://host/@me/x"),
     "prose": ("recipe.subjects.0.name", "Basic understanding of load bearer structures"),
     "empty": ("models.solver.headers.Authorization", ""),
     "path": ("output_dir", "/data/runs/2026-01-01T00:00:00Z"),
@@ -109,6 +128,8 @@ def test_secret_as_a_key_of_a_mapping_is_refused() -> None:
         "models.solver.headers={Authorization: {value: hunter2}}",
         "models.solver.headers={'X-Api-Key': {\"value\":hunter2}}",
         "++models.solver.password=hunter2",
+        "models.solver.query={code: hunter2}",
+        "+models.solver.headers={X-Key: hunter2}",
         f"recipe.subjects=[{{name: {KEY}}}]",
         f"{KEY}=1",
         KEY,

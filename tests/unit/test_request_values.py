@@ -83,3 +83,30 @@ def test_limits_are_shared_by_who_is_known_under_the_same_secrets() -> None:
     assert same.endpoint == plain.endpoint
     other = _model(base_url="http://host.test/v1", headers={"X": {"env": "TEAM_KEY"}})
     assert other.endpoint != plain.endpoint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:8000/v1", "https://host", "http://[::1]:9/v1", "https://h.test./v1/"),
+        *("http://my_host:80/v1", "https://ex\u00e4mple.test/v1", "http://a-b.c/openai/v1"),
+    ],
+)
+def test_url_that_can_be_asked_is_taken_as_it_is(url: str) -> None:
+    assert _model(base_url=url).base_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://a b/v1", "http://h:0/v1", "http://h:99999/v1", "http://h:abc/v1", "http://h:/v1"),
+        *("http://[::1:9/v1", "http://::1/v1", "http://a..b/v1", f"http://{'a' * 64}.com/v1"),
+        *("http://http://h/v1", "http:/h/v1", "h:8000/v1", "ftp://h/v1", "http://", "http:///v1"),
+        *("http://h/v1\n", "http://h/\x1b[31m", "http://h/\u202e", "http://h\\v1", "http://-h/v1"),
+        *("http://h/v1?a=b", "http://h/v1#a", "http://me@h/v1", "", "http://\ud800/v1"),
+    ],
+    ids=ascii,
+)
+def test_url_that_cannot_be_asked_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        _model(base_url=url)

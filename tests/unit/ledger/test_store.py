@@ -1,5 +1,7 @@
 """Files that are whole or absent, in folders and on object stores."""
 
+import errno
+import fcntl
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,37 @@ def test_require_writable_below_a_file_raises_config_error(tmp_path: Path) -> No
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="output_dir"):
         Store(str(tmp_path / "file" / "out")).require_writable()
+
+
+def test_require_writable_of_a_name_too_long_raises_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^output_dir: cannot write to .*: File name too long$"):
+        Store(str(tmp_path / ("x" * 300))).require_writable()
+
+
+@pytest.mark.parametrize("location", ["s3://?region=x", "mock://", "/", "file:///"])
+def test_store_whose_folders_would_be_taken_for_buckets_is_refused(location: str) -> None:
+    with pytest.raises(ConfigError, match=r"^output_dir: .* names no folder: give one below it$"):
+        Store(location)
+
+
+def test_lock_is_held_by_one_at_a_time_and_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    with store.lock("runs/.lock") as is_ours, store.lock("runs/.lock") as is_theirs:
+        assert is_ours
+        assert is_theirs is not store.is_local
+    with store.lock("runs/.lock") as is_ours:
+        assert is_ours
+    assert _files(tmp_path) == []
+
+
+def test_lock_where_files_cannot_be_locked_is_anybodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with Store(str(tmp_path)).lock("runs/.lock") as is_ours:
+        assert is_ours
 
 
 def test_store_by_uri_and_by_path_is_the_same_folder(tmp_path: Path) -> None:

@@ -334,3 +334,37 @@ def test_decontaminate_problem_few_words_are_no_item_inside_another_text(tmp_pat
     assert _decontaminate("find it", **params).reason == "contaminated"
     assert _decontaminate("First compute $7!$ and go on.", **params).detail.startswith("hle/1: ")
     assert _decontaminate("", **params).outcome == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "no text in column"), ({"a": 1}, "no text in column"), (7, "no text in column")],
+    ids=["null", "mapping", "number"],
+)
+@pytest.mark.parametrize("write", [_jsonl, _parquet], ids=["jsonl", "parquet"])
+def test_benchmark_item_that_is_no_text_is_refused(
+    tmp_path: Path, write: Any, text: object, said: str
+) -> None:
+    path = write(tmp_path / f"items.{write.__name__[1:]}", [{"problem": text}])
+    with pytest.raises(ConfigError) as caught:
+        _identity(_params(path))
+    _require_one_line(caught, said, "row 0")
+
+
+@pytest.mark.parametrize("path", ["https://host/x.jsonl", "hf://sets/x.parquet"])
+def test_benchmark_by_an_address_is_refused_as_one(path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _identity(_params(path))
+    _require_one_line(caught, path, "is an address")
+
+
+def test_benchmark_of_a_user_who_does_not_exist_is_not_there() -> None:
+    with pytest.raises(ConfigError) as caught:
+        _identity(_params("~nobody-here/x.jsonl"))
+    _require_one_line(caught, "cannot read ~nobody-here/x.jsonl")
+
+
+def test_benchmark_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text(json.dumps({"problem": ITEM}), encoding="utf-8-sig")
+    assert _decontaminate(ITEM, **_params(str(path))).reason == "contaminated"
