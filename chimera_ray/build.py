@@ -22,7 +22,7 @@ from chimera_ray.errors import ConfigError
 from chimera_ray.frontier import Standing, walk
 from chimera_ray.graph import Graph
 from chimera_ray.ledger.compact import compact
-from chimera_ray.ledger.index import PartLostError
+from chimera_ray.ledger.index import ACCEPTED, FAILED, REJECTED, PartLostError
 from chimera_ray.ledger.journal import recover
 from chimera_ray.ledger.store import Store
 from chimera_ray.ledger.unfinished import sweep_unfinished
@@ -67,6 +67,16 @@ def failure_of(manifest: Manifest) -> str | None:
     if failed is None:
         return None
     return f"no example: {failed.failed} of {failed.inputs} rows failed at {failed.stage}"
+
+
+def failure_in(standings: Sequence[Standing]) -> str | None:
+    """Standings of a preview → why its rows came no further; None if no stage failed them all."""
+    for standing in standings:
+        num_failed = standing.count(FAILED)
+        if num_failed and not standing.count(ACCEPTED):
+            num_ended = num_failed + standing.count(REJECTED)
+            return f"{num_failed} of {num_ended} rows failed at {standing.node.name}, none went on"
+    return None
 
 
 def new_run_id() -> str:

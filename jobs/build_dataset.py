@@ -6,7 +6,7 @@ python jobs/build_dataset.py recipe=demo runtime=local output_dir=outputs
 import composing
 
 from chimera_ray import report
-from chimera_ray.build import build, check_start, failure_of, new_run_id, preview
+from chimera_ray.build import build, check_start, failure_in, failure_of, new_run_id, preview
 from chimera_ray.config import Config
 from chimera_ray.drive import RunError
 from chimera_ray.graph import build_graph
@@ -30,7 +30,9 @@ def build_dataset(config: Config) -> int:
     try:
         with Progress(graph, store, carrier, run_id, config.runtime.progress_s, shown_on) as shown:
             if is_preview:
-                result = report.preview(preview(*work, shown.watch), config.runtime.preview_rows)
+                standings = preview(*work, shown.watch)
+                failure = failure_in(standings)
+                result = report.preview(standings, config.runtime.preview_rows)
             else:
                 manifest = build(*work, shown.watch)
                 failure, result = failure_of(manifest), report.summary(manifest)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from runs import built, config_of
+from runs import Run, built, config_of
 
-from chimera_ray.build import check_start, failure_of
+from chimera_ray.build import check_start, failure_in, failure_of
 from chimera_ray.config import Config
 from chimera_ray.errors import ConfigError
 from chimera_ray.graph import build_graph
@@ -33,6 +33,13 @@ def test_build_without_failed_rows_is_no_failure(
     tmp_path: Path, models: dict[str, dict[str, float]]
 ) -> None:
     assert failure_of(built(config_of(tmp_path, models=models))) is None
+
+
+def test_preview_of_which_a_stage_failed_every_row_says_where(tmp_path: Path) -> None:
+    failing = Run(config_of(tmp_path / "failing", models={"drafter": {"malformed_rate": 1.0}}))
+    assert str(failure_in(failing.standings)).endswith("rows failed at draft_problem, none went on")
+    rejecting = config_of(tmp_path / "rejecting", models={"solver": {"truncation_rate": 1.0}})
+    assert failure_in(Run(rejecting).standings) is None
 
 
 def test_build_of_a_run_that_another_holds_is_refused_and_touches_nothing(tmp_path: Path) -> None:
