@@ -37,7 +37,7 @@ PROMPT = render(
     topic="Sums",
     facet="",
 )
-QUICK = {"first_wait_s": 0.01, "max_wait_s": 0.02, "deadline_s": 0.3, "unreachable_s": 20.0}
+QUICK = {"first_wait_s": 0.01, "max_wait_s": 0.02, "deadline_s": 20.0, "unreachable_s": 20.0}
 
 
 class Asked(NamedTuple):

@@ -155,7 +155,7 @@ def test_call_that_meets_a_passing_fault_is_made_again_and_ends_right(
     whole = _reply(server)
     server.reset()
     server.set(script=[fault, fault], retry_after=0.01)
-    reply = _reply(server, timeouts={"first_byte_s": 0.3})
+    reply = _reply(server, timeouts={"first_byte_s": 1.0 if fault == "hung" else 20.0})
     assert (reply.text, reply.usage, reply.finish_reason) == (whole.text, whole.usage, "stop")
     assert (reply.attempts, whole.attempts) == (3, 1)
     counts, keys = server.counts(), server.keys()
