@@ -72,6 +72,8 @@ def ending_in(choice: Mapping[str, Any]) -> object:
     """
     said = next((choice[name] for name in _ENDINGS if choice.get(name)), None)
     native = choice.get("native_finish_reason")
+    if native is None or native is said:
+        return said
     is_hidden = meaning_of(said) == "stop" and meaning_of(native) in ("length", "refusal", "abort")
     return native if is_hidden else said
 
@@ -81,6 +83,8 @@ def meaning_of(said: object) -> FinishReason | None:
 
     `abort` is a reply that broke off for a reason of the server's, which may pass.
     """
+    if said == "stop":  # nearly all
+        return "stop"
     word = _word(said)
     like = (meant for meant, words in _LIKE.items() if words.search(word))
     return _MEANINGS.get(word) or next(like, None)
