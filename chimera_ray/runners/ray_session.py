@@ -57,7 +57,7 @@ class RaySession:
         self._cluster: Cluster | None = None
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._running: Future[Any] | None = None
-        self._began, self._lost = time.monotonic(), ""
+        self._began, self._lost, self._is_closed = time.monotonic(), "", False
         threading.Thread(target=self._serve, name="ray", daemon=True).start()
         self._connected = self._ask(self._connect)
 
@@ -118,6 +118,7 @@ class RaySession:
                 logging.getLogger("ray").setLevel(logging.CRITICAL + 1)
                 logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)
         finally:
+            self._is_closed = True
             self._processes.end()
 
     def _ask(self, work: Callable[[], T]) -> Future[T]:
@@ -126,11 +127,11 @@ class RaySession:
         return future
 
     def _serve(self) -> None:
-        """Does what is asked, one after the other, for as long as the process lives.
+        """Does what is asked, one after the other, until the Ray that was started here has ended.
 
         What Ray starts would die with the thread that started it.
         """
-        while True:
+        while not self._is_closed:
             try:
                 work, future = self._asked.get(timeout=TICK_S)
             except queue.Empty:
