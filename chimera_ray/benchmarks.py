@@ -76,7 +76,7 @@ def _rows(benchmark: Benchmark) -> list[dict[str, Any]]:
     try:
         rows = _read_jsonl(path) if kind == "jsonl" else _read_parquet(path, benchmark)
     except (OSError, ValueError) as exc:
-        why = getattr(exc, "strerror", None) or str(exc).splitlines()[0]
+        why = getattr(exc, "strerror", None) or str(exc).partition("\n")[0]
         raise ConfigError(f"benchmark {benchmark.name}: cannot read {path}: {why}") from None
     if not rows:
         raise ConfigError(f"benchmark {benchmark.name}: {path} holds no items")

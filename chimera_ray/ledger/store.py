@@ -42,7 +42,7 @@ class Store:
                 path = str(Path(location).expanduser().resolve())
                 self.fs, self.root = pafs.LocalFileSystem(), path
         except (pa.ArrowException, OSError, RuntimeError, ValueError) as exc:
-            why = str(exc).splitlines()[0]
+            why = str(exc).partition("\n")[0]
             raise ConfigError(f"output_dir: cannot open {location!r}: {why}") from None
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
         if not self.root.strip("/"):  # else a folder's name would be taken for a bucket's
@@ -65,7 +65,7 @@ class Store:
             self.delete(probe)
         except (OSError, LedgerError) as exc:
             number = getattr(exc.__cause__ or exc, "errno", None)
-            why = os.strerror(number) if number else str(exc).splitlines()[0]
+            why = os.strerror(number) if number else str(exc).partition("\n")[0]
             raise ConfigError(f"output_dir: cannot write to {self.location}: {why}") from None
 
     def names(self, folder: str) -> list[str]:
