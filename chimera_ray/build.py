@@ -3,10 +3,11 @@
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from secrets import token_hex
+from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel
@@ -30,6 +31,7 @@ from chimera_ray.publish import publish, why_unpublished
 from chimera_ray.runners import Carrier
 from chimera_ray.runners.ray_address import address_of
 
+T = TypeVar("T")
 PACKAGES = ("chimera-ray", "ray", "pyarrow", "pydantic", "hydra-core", "reasoning-gym")
 
 
@@ -148,15 +150,25 @@ def _build(
 
 
 def preview(
-    config: Config, graph: Graph, store: Store, carrier: Carrier, run_id: str, watch: Watch
-) -> list[Standing]:
-    """A configuration → the standings of a few rows at each stage, worked off in the ledger."""
+    config: Config,
+    graph: Graph,
+    store: Store,
+    carrier: Carrier,
+    run_id: str,
+    watch: Watch,
+    show: Callable[[list[Standing]], T],
+) -> T:
+    """A configuration → what is shown of a few rows at each stage, worked off in the ledger."""
     with store.lock(f"runs/{graph.run_name}/.lock") as is_ours:
         if is_ours and not store.exists(f"runs/{graph.run_name}/config.yaml"):
             _open_run(config, graph, store)
     max_rows = config.runtime.preview_rows
     drive(graph, store, carrier, run_id, watch, max_rows)
-    return list(walk(graph, store, run_id, max_rows))
+    while True:
+        try:
+            return show(list(walk(graph, store, run_id, max_rows)))
+        except PartLostError:  # another run has made a part of it meanwhile
+            continue
 
 
 def models_of(config: Config, account: Account) -> dict[str, str]:

@@ -30,9 +30,12 @@ def build_dataset(config: Config) -> int:
     try:
         with Progress(graph, store, carrier, run_id, config.runtime.progress_s, shown_on) as shown:
             if is_preview:
-                standings = preview(*work, shown.watch)
-                failure = failure_in(standings)
-                result = report.preview(standings, config.runtime.preview_rows)
+                max_rows = config.runtime.preview_rows
+                failure, result = preview(
+                    *work,
+                    shown.watch,
+                    lambda standings: (failure_in(standings), report.preview(standings, max_rows)),
+                )
             else:
                 manifest = build(*work, shown.watch)
                 failure, result = failure_of(manifest), report.summary(manifest)

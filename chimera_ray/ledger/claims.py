@@ -14,6 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
+from chimera_ray.ledger.file_lock import LockError, lock_file
 from chimera_ray.ledger.store import Store
 
 _ENTRY = struct.Struct(">QQ")
@@ -22,7 +23,12 @@ _ENTRY = struct.Struct(">QQ")
 
 def open_claims(store: Store, folder: str, run_id: str) -> "Claims | None":
     """A stage's folder and an execution → its claims there; None where files cannot be locked."""
-    return Claims(Path(store.path(folder, "claims")), run_id) if store.is_local else None
+    if not store.is_local:
+        return None
+    try:
+        return Claims(Path(store.path(folder, "claims")), run_id)
+    except LockError:
+        return None
 
 
 class Claims:
@@ -121,8 +127,13 @@ def _locked(folder: Path, name: str) -> BinaryIO:
     """A new file under that name, locked from the moment at which it has it."""
     hidden = folder / f".{name}"
     file = open(hidden, "wb")  # noqa: SIM115 - locked for as long as the process works
-    fcntl.flock(file, fcntl.LOCK_EX)
-    hidden.rename(folder / name)
+    try:
+        lock_file(file.fileno())
+        hidden.rename(folder / name)
+    except OSError:
+        file.close()
+        hidden.unlink(missing_ok=True)
+        raise
     return file
 
 

@@ -132,6 +132,8 @@ def _recover(store: Store, folder: str, name: str) -> bool:
         file = os.open(store.path(path), os.O_RDWR)
     except FileNotFoundError:  # its writer has made the part meanwhile
         return False
+    except PermissionError:  # another user's, who makes the part, now or by the next run
+        return False
     except OSError as exc:
         raise LedgerError(f"cannot open {store.path(path)}: {exc.strerror}") from exc
     try:

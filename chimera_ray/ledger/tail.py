@@ -63,7 +63,10 @@ class Tail:
         batches: list[pa.RecordBatch] = []
         num_before = 0
         for number in numbers:
-            batch = frames[self._starts[number]].rows
+            start = self._starts[number]
+            if start not in frames:  # it was read before its writer failed to make it durable
+                raise FileNotFoundError(self._path)
+            batch = frames[start].rows
             is_here = number_of == number
             places[is_here] = rows[is_here] - ends[number] + num_before
             batches.append(batch)

@@ -45,7 +45,7 @@ class Writer:
         self._flushed_at = -flush_s
         self._waits_since = 0.0
         self._trouble: Exception | None = None
-        self._is_closing = False
+        self._num_closing = 0
 
     async def append(self, record: Record) -> None:
         """Record → nothing, once it is durable.
@@ -66,19 +66,25 @@ class Writer:
         self._flush_soon()
         self._open[work] = make
 
+    async def flush(self) -> None:
+        """Waits until what was appended and noted is durable, or cannot be."""
+        self._num_closing += 1
+        try:
+            self._flush_soon()
+            if self._flusher is not None:
+                await asyncio.shield(self._flusher)
+        finally:
+            self._num_closing -= 1
+
     async def close(self) -> None:
         """Waits until what was appended and noted is durable, and in parts.
 
         Raises:
             LedgerError: it could not be written.
         """
-        self._is_closing = True
-        self._flush_soon()
-        if self._flusher is not None:
-            await self._flusher
-        self._is_closing = False
+        await self.flush()
         await asyncio.to_thread(self._files.close)
-        if self._open:
+        if self._open and self._trouble is not None:
             raise LedgerError(f"{len(self._open)} rows could not be written: {self._trouble}")
 
     def _flush_soon(self) -> None:
@@ -91,7 +97,7 @@ class Writer:
     async def _flush(self) -> None:
         while self._pending or self._open:
             await asyncio.sleep(self._wait_s())
-            is_last_try = self._is_closing
+            is_last_try = self._num_closing > 0
             await self._write_group()
             if self._files.are_due and (self._parts_maker is None or self._parts_maker.done()):
                 making = asyncio.to_thread(self._files.make_parts)
@@ -101,7 +107,7 @@ class Writer:
 
     def _wait_s(self) -> float:
         gather_s = min(GATHER_S, self._flush_s)
-        if self._trouble is not None and not self._pending and not self._is_closing:
+        if self._trouble is not None and not self._pending and not self._num_closing:
             return RETRY_S
         if self._files.has_journal:
             return max(self._waits_since + gather_s - time.monotonic(), 0.0)

@@ -82,10 +82,12 @@ class LocalCarrier:
                         chunk = items[start : start + CHUNK_ROWS]
                         group.create_task(self._work(group, place, chunk))
         finally:
-            for worker in self._workers:
-                await worker.close()
+            closing = (worker.close() for worker in self._workers)
+            ends = await asyncio.gather(*closing, return_exceptions=True)
             await reins.close()
             self._workers = []
+            for trouble in filter(None, ends):
+                raise trouble
         reins.halt.check()
 
     def _purse(self) -> Purse | None:

@@ -6,13 +6,16 @@ process has written its record, or has let go of it.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from chimera_ray.backends.halt import Halt
+from chimera_ray.errors import LedgerError
 from chimera_ray.ledger.claims import Claims
 from chimera_ray.schemas import Call, Record
 
+log = logging.getLogger(__name__)
 Item = tuple[str, str]
 """a row's id and its JSON"""
 AskLedger = Callable[[Sequence[Item]], tuple[Mapping[str, Record], Mapping[str, Sequence[Call]]]]
@@ -52,17 +55,19 @@ class SharedRows:
         self._begins_at = time.monotonic() + 2 * LOOK_S if self._has_others else 0.0
         self._tasks = (asyncio.create_task(self._look()), asyncio.create_task(self._poll()))
 
-    async def is_ours(self, item: Item) -> bool:
-        """A row that has its slot → whether it is to be done here; else `ended` has to be awaited.
+    async def claimed(self, item: Item, earlier: Sequence[Call]) -> Sequence[Call] | None:
+        """A row that has its slot → the calls made for it; None: `ended` has to be awaited.
 
-        The ledger is asked again: other runs may have done the row while it waited for its slot.
+        The ledger is asked again: other runs may have done the row while it waited for its slot,
+        or have paid for calls and let go of it.
         """
         if not self._has_others:
-            return True
+            return earlier
         await asyncio.sleep(max(self._begins_at - time.monotonic(), 0))
         async with self._one_at_a_time:
             (is_ours,) = await asyncio.to_thread(self._claims.take, [self._work_of(item[0])])
-        return is_ours and item[0] not in self._ask_ledger([item])[0]
+        done, begun = self._ask_ledger([item])
+        return begun.get(item[0], ()) if is_ours and item[0] not in done else None
 
     async def ended(self, item: Item) -> tuple[Record | None, Sequence[Call]]:
         """A row of another run → its record, or none and its calls, if it is to be done here."""
@@ -97,27 +102,44 @@ class SharedRows:
 
     async def _look(self) -> None:
         """Looks for other runs until there are any, and then claims what is in hand."""
-        while not self._has_others:
+        are_claimed = self._has_others
+        while not are_claimed:
             await asyncio.sleep(LOOK_S)
-            async with self._one_at_a_time:
-                if await asyncio.to_thread(self._claims.has_others):
-                    self._has_others = True  # for good: what they did is not known here
-                    works = [self._work_of(name) for name in self._in_hand()]
-                    await asyncio.to_thread(self._claims.take, works)
+            try:
+                async with self._one_at_a_time:
+                    if await asyncio.to_thread(self._claims.has_others):
+                        self._has_others = True  # for good: what they did is not known here
+                        works = [self._work_of(name) for name in self._in_hand()]
+                        await asyncio.to_thread(self._claims.take, works)
+                        are_claimed = True
+            except OSError as exc:
+                log.warning("cannot look for other runs, and tries again: %s", exc)
 
     async def _poll(self) -> None:
         """Wakes who waits for a row that another run has ended, or let go of."""
         while True:
             await asyncio.sleep(POLL_S)
             items = [item for item, _ in self._waiting.values()]
-            if not items:
-                continue
-            done = self._ask_ledger(items)[0]
-            async with self._one_at_a_time:
-                works = [self._work_of(name) for name, _ in items]
-                are_free = await asyncio.to_thread(self._claims.are_free, works)
-            for (name, _), is_free in zip(items, are_free, strict=True):
-                if is_free or name in done or self._halt.reason is not None:
-                    _, free = self._waiting.pop(name)
-                    if not free.done():
-                        free.set_result(None)
+            try:
+                ended = await self._ended(items)
+            except (LedgerError, OSError) as exc:
+                log.warning("cannot look for what other runs have done, and tries again: %s", exc)
+                ended = []
+            for name, _ in items if self._halt.reason is not None else ended:
+                _, free = self._waiting.pop(name)
+                if not free.done():
+                    free.set_result(None)
+
+    async def _ended(self, items: Sequence[Item]) -> list[Item]:
+        """Rows of other runs → those that have ended, or that nobody has any more."""
+        if not items:
+            return []
+        done = self._ask_ledger(items)[0]
+        async with self._one_at_a_time:
+            works = [self._work_of(name) for name, _ in items]
+            are_free = await asyncio.to_thread(self._claims.are_free, works)
+        return [
+            item
+            for item, is_free in zip(items, are_free, strict=True)
+            if is_free or item[0] in done
+        ]

@@ -111,16 +111,16 @@ class StageWorker:
             for task in own:
                 task.cancel()
         if self._halt.reason is not None:
-            await self._writer.close()  # replies of rows that did not end; nobody comes after this
+            await self._writer.flush()  # replies of rows that did not end
 
     async def close(self) -> None:
         """Waits for what is being written, and gives back the models' connections."""
         self._reaper.cancel()
-        if self._shared is not None:
-            self._shared.close()
         try:
-            await self._writer.close()
+            await self._writer.close()  # before other runs may have the rows
         finally:
+            if self._shared is not None:
+                self._shared.close()
             for model in set(self._opened.values()):
                 await model.close()
 
@@ -137,11 +137,13 @@ class StageWorker:
             async with self._slots.take(LONG if is_long(earlier) else group_of(item[1])) as slot:
                 if self._halt.reason is not None:
                     return None
-                is_ours = self._shared is None or await self._shared.is_ours(item)
-                if is_ours:
+                calls: Sequence[Call] | None = earlier
+                if self._shared is not None:
+                    calls = await self._shared.claimed(item, earlier)
+                if calls is not None:
                     SLOT.set(slot)
-                    record = await self._perform(item, earlier)
-            if self._shared is not None and not is_ours:
+                    record = await self._perform(item, calls)
+            if self._shared is not None and calls is None:
                 record, earlier = await self._shared.ended(item)
                 if record is not None:
                     return record

@@ -25,7 +25,7 @@ from chimera_ray.errors import CarrierError
 from chimera_ray.frontier import Standing
 from chimera_ray.graph import Graph, build_graph
 from chimera_ray.ledger.compact import compact
-from chimera_ray.ledger.index import ACCEPTED, FAILED
+from chimera_ray.ledger.index import ACCEPTED, FAILED, PartLostError
 from chimera_ray.ledger.parts import is_part, part_name, to_records, write_part
 from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Reply
@@ -603,11 +603,28 @@ def test_worker_given_the_same_row_twice_at_once_pays_once(
 # ---- previews -------------------------------------------------------------------------------
 
 
+def _itself(standings: list[Standing]) -> list[Standing]:
+    return standings
+
+
+def test_preview_beside_a_run_that_makes_parts_is_shown_all_the_same(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    gone = iter([PartLostError("a journal that is a part by now")])
+
+    def show(standings: list[Standing]) -> int:
+        for error in gone:
+            raise error
+        return len(standings)
+
+    work = config, build_graph(config), Store(config.output_dir), LocalCarrier(config, "look")
+    assert preview(*work, "look", _see, show) == len(STAGES)
+
+
 def test_preview_takes_so_many_rows_of_each_stage_and_the_run_goes_on(tmp_path: Path) -> None:
     config = config_of(tmp_path, drafts=3)
     graph: Graph = build_graph(config)
     carrier, store = LocalCarrier(config, "look"), Store(config.output_dir)
-    standings = preview(config, graph, store, carrier, "look", _see)
+    standings = preview(config, graph, store, carrier, "look", _see, _itself)
     assert max(len(standing.inputs.ids) for standing in standings) == config.runtime.preview_rows
     assert not any(len(standing.todo) for standing in standings)
     num_paid = len(_paid_calls(store))

@@ -71,7 +71,8 @@ def _said(config: Config) -> str:
 def _previewed(config: Config) -> None:
     run_id = new_run_id()
     carrier = LocalCarrier(config, run_id)
-    preview(config, build_graph(config), Store(config.output_dir), carrier, run_id, lambda _: None)
+    work = config, build_graph(config), Store(config.output_dir), carrier, run_id
+    preview(*work, lambda _: None, len)
 
 
 # ---- the forecast ---------------------------------------------------------------------------

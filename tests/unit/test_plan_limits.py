@@ -56,7 +56,8 @@ def _require_within(plan: Plan, limit: int) -> None:
 def _previewed(config: Config) -> Config:
     run_id = new_run_id()
     carrier = LocalCarrier(config, run_id)
-    preview(config, build_graph(config), Store(config.output_dir), carrier, run_id, lambda _: None)
+    work = config, build_graph(config), Store(config.output_dir), carrier, run_id
+    preview(*work, lambda _: None, len)
     return config
 
 

@@ -1,26 +1,33 @@
 """Two runs that share a stage's work: no row is paid twice, and each of them has every row."""
 
 import asyncio
+import errno
+import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from fakes import ROLLOUT
+from fakes import ROLLOUT, call_of
 from runs import STAGES, config_of
 
 from chimera_ray.backends.gate import Exchange
+from chimera_ray.backends.halt import Halt
+from chimera_ray.errors import LedgerError
 from chimera_ray.graph import build_graph
+from chimera_ray.ledger import claims
 from chimera_ray.ledger.claims import Claims
+from chimera_ray.ledger.store import Store
 from chimera_ray.llm import Reply, Request, Usage
 from chimera_ray.model_config import ModelConfig, OpenAIModel
+from chimera_ray.runners import shared_rows
 from chimera_ray.runners.reins import Reins
-from chimera_ray.runners.shared_rows import Item
+from chimera_ray.runners.shared_rows import AskLedger, Item, SharedRows
 from chimera_ray.runners.worker import StageWorker
-from chimera_ray.schemas import Record, row_id
+from chimera_ray.schemas import Call, Record, row_id
 
 WORKS = [f"{number:016x}{0:016x}" for number in range(1, 9)]
 
@@ -110,6 +117,54 @@ def test_run_alone_claims_nothing(tmp_path: Path) -> None:
     taken = list(tmp_path.rglob("claims/taken"))
     assert [path.stat().st_size for path in taken] == [0]
     assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_calls_that_another_run_has_paid_for_meanwhile_are_not_made_again(
+    open_claims: Callable[[str], Claims], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_rows, "LOOK_S", 0.0)
+    open_claims("other")
+    paid = (call_of("paid for"),)
+
+    async def claim() -> Sequence[Call] | None:
+        found: AskLedger = lambda items: ({}, {name: paid for name, _ in items})  # noqa: E731
+        shared = SharedRows(open_claims("run"), lambda _: WORKS[0], found, tuple, Halt())
+        return await shared.claimed(("row", "{}"), ())
+
+    assert asyncio.run(claim()) == paid
+
+
+@pytest.mark.parametrize("trouble", [LedgerError("stale"), OSError("stale")], ids=["ledger", "os"])
+def test_row_of_another_run_is_waited_for_through_trouble_with_the_store(
+    open_claims: Callable[[str], Claims], monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    monkeypatch.setattr(shared_rows, "POLL_S", 0.0)
+    open_claims("other").take([WORKS[0]])
+    record = Record(WORKS[0], "row", "rejected", "", "", (), (), "other", 0.0)
+    answers: list[Exception | dict[str, Record]] = [{}, trouble, {}, {"row": record}]
+
+    def ask(items: Sequence[Item]) -> tuple[dict[str, Record], dict[str, Sequence[Call]]]:
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(found, Exception):
+            raise found
+        return found, {}
+
+    async def wait() -> Record | None:
+        shared = SharedRows(open_claims("run"), lambda _: WORKS[0], ask, tuple, Halt())
+        return (await asyncio.wait_for(shared.ended(("row", "{}")), 20))[0]
+
+    assert asyncio.run(wait()) == record
+
+
+def test_claims_where_files_cannot_be_locked_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert claims.open_claims(Store(str(tmp_path)), "ledger/stage/abc", "run") is None
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_claims_first_come_first_served(open_claims: Callable[[str], Claims]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.fs as pafs
 import pytest
 from fakes import call_of
@@ -137,6 +138,17 @@ def test_journal_read_while_it_grows_byte_by_byte_gives_each_record_once(
             file.write(written[at : at + 1])
             found += [frame.rows.num_rows for frame in tail.read()]
     assert found == [len(group) for group in GROUPS]
+
+
+def test_journal_whose_writer_took_back_what_was_read_is_looked_at_anew(
+    store: Store, written: bytes
+) -> None:
+    path = _lay(store, written)
+    tail = Tail(store, f"{FOLDER}/{path.name}")
+    assert tail.read()
+    path.write_bytes(b"")
+    with pytest.raises(FileNotFoundError):
+        tail.rows(np.array([0]), ["work_id"])
 
 
 def test_journal_of_the_dead_cut_off_anywhere_gives_the_groups_that_are_whole(

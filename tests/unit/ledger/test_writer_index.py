@@ -543,3 +543,32 @@ def test_part_names_sort_by_time_and_are_parts() -> None:
     assert all(map(is_part, names))
     assert sorted(names, key=lambda name: name.split("-")[1]) == names
     assert len(set(names)) == len(names)
+
+
+def test_writer_is_flushed_and_closed_while_others_write_and_loses_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    records = [_record(str(number)) for number in range(200)]
+
+    async def write() -> None:
+        writer = Writer(store, FOLDER, 0.01)
+
+        async def note(record: Record) -> None:
+            writer.note(record.work_id, lambda: record)
+            await asyncio.sleep(0.001)
+
+        async def flush() -> None:
+            for _ in range(20):
+                await writer.flush()
+                await writer.close()
+
+        async def note_all() -> None:
+            for record in records:
+                await note(record)
+
+        await asyncio.gather(note_all(), flush())
+        await writer.close()
+
+    asyncio.run(write())
+    index = Index(store, FOLDER)
+    index.refresh()
+    assert NONE not in index.look_up([record.work_id for record in records]).outcome
