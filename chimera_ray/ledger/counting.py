@@ -59,8 +59,11 @@ def paid_in(store: Store, folder: str, run_id: str) -> dict[str, dict[str, float
     """A stage's folder and an execution → what that one's calls there came to, by role."""
     missed: set[str] = set()
     while True:
-        names, gone = store.names(folder), set()
-        found = [read_paid(store, f"{folder}/{name}", run_id) for name in names if is_part(name)]
+        names = store.names(folder)
+        parts = [name for name in names if is_part(name)]
+        found = [read_paid(store, f"{folder}/{name}", run_id) for name in parts]
+        # Another run has compacted these meanwhile: they may count twice, or not at all.
+        gone = {name for name in parts if not store.exists(f"{folder}/{name}")}
         for name in live_journals(names):
             try:
                 totals = [frame.totals for frame in Tail(store, f"{folder}/{name}").read()]
