@@ -165,7 +165,9 @@ def test_reply_that_was_cut_is_truncated_whatever_the_server_calls_it(
     _require_true_bill(server, asked.calls)
 
 
-UNUSABLE = sorted(stub_quirks.UNUSABLE_QUIRKS - {"inside_401", "inside_402", "inside_429"})
+UNUSABLE = sorted(
+    stub_quirks.UNUSABLE_QUIRKS - {"inside_401", "inside_402", "inside_403", "inside_429"}
+)
 
 
 @pytest.mark.parametrize("quirk", UNUSABLE)
@@ -247,7 +249,7 @@ def test_reply_that_a_filter_ended_is_a_refusal_that_is_paid_for(server: Endpoin
     _require_true_bill(server, asked.calls)
 
 
-FATAL = ["inside_401", "inside_402", "bad_key_in_a_list", "forbidden_text", "seed_unknown"]
+FATAL = ["inside_401", "inside_402", "bad_key_in_a_list", "seed_unknown"]
 
 
 @pytest.mark.parametrize("quirk", FATAL)
