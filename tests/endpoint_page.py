@@ -33,9 +33,9 @@ without what may be a key.
 A 403 that gives no reason, as a firewall's page, may be about every call or about what one prompt
 says. It fails its row alone, inside a 200 as well, until the *refusals in a row*, with no call
 answered between them, are more than {MAX_REFUSED} and more than {PER_CALL} for each call of the
-model that is under way: then the run stops. A row that is refused for what it says is answered; an
-attempt that is made again is not, and counts neither way. In a batch such a refusal is always its
-row's own, as the endpoint has taken the batch.
+model that is under way: then the run stops. A call that is refused for what it says is answered
+too; an attempt that is made again counts neither way. In a batch such a refusal is always its row's
+own, as the endpoint has taken the batch.
 """
 SECTIONS: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
     (

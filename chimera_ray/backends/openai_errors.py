@@ -55,10 +55,10 @@ _SWITCHES = {
 
 
 class DoubtfulError(ProviderError):
-    """A refusal for one call's words, or for no reason of its own: then other calls are as well."""
+    """A refusal that does not say whether it is for this call's words, or for every call."""
 
     of_all: EndpointError
-    """what it is in that case"""
+    """what it is if it is for every call"""
 
 
 def error_of(answer: Answer, config: OpenAIModel, request: Request) -> ChimeraError:
@@ -90,8 +90,9 @@ def judged(
     if verdict in LASTING:
         where = f"{config.name} at {config.base_url or 'the provider'}"
         lasting = EndpointError(f"{where} {_lasting(verdict, status, said, label, config)}{words}")
-        is_doubtful = is_unexplained(status, said, request)
-        return _doubtful(lasting, label, words, config) if is_doubtful else lasting
+        if not is_unexplained(status, said, request):
+            return lasting
+        return _doubtful(lasting, label, words, config)
     if verdict == "passing":
         error = TransientProviderError(f"{config.name}: {label}{words}")
         error.is_limited = is_limited(status, said)
@@ -178,7 +179,7 @@ def _wait_s(headers: Mapping[str, str], said: ErrorBody, is_limited: bool) -> fl
 
 
 def _doubtful(of_all: EndpointError, label: str, words: str, config: OpenAIModel) -> DoubtfulError:
-    """What a refusal means if it holds for every call → the same, with the doubt that it does."""
+    """What a refusal is if it is for every call → the same, with the doubt that it is."""
     error = DoubtfulError(
         f"{config.name}: refused without a clear reason ({label}): a firewall or the endpoint "
         f"does not take what this call says, or no call at all{words}"

@@ -138,7 +138,7 @@ def test_blocked_prompt_of_a_batch_fails_alone(server: StubServer) -> None:
 
 
 def _config(server: StubServer, folder: Path, drafts: int) -> Config:
-    names = dict.fromkeys(ROLES, {"name": "simulated"})
+    names = {role: {"name": "simulated"} for role in ROLES}
     config = config_of(folder, drafts=drafts, models=names, **_fields(server))
     runtime = config.runtime.model_copy(update={"pool": Pool(max_in_flight=WIDTH)})
     return config.model_copy(update={"runtime": runtime})
@@ -147,8 +147,8 @@ def _config(server: StubServer, folder: Path, drafts: int) -> Config:
 def test_run_whose_one_call_is_blocked_comes_to_its_end_and_the_next_tries_it_again(
     server: StubServer, tmp_path: Path
 ) -> None:
-    server.set(script=(*["ok"] * 20, "quirk:forbidden_text"))
-    config = _config(server, tmp_path, drafts=4)
+    server.set(script=(*["ok"] * 10, "quirk:forbidden_text"))
+    config = _config(server, tmp_path, drafts=1)
     failed = [row for row in Run(config).outcomes if row[2] == "failed"]
     assert [row[3] for row in failed] == ["provider_error"]
     assert "failed" not in {row[2] for row in Run(config).outcomes}
