@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chimera_ray.backends.openai_answer import Answer
-from chimera_ray.backends.openai_errors import error_of, is_format_refused
+from chimera_ray.backends.openai_errors import DoubtfulError, error_of, is_format_refused
 from chimera_ray.backends.openai_http import told_by
 from chimera_ray.backends.openai_replies import reply_of
 from chimera_ray.errors import (
@@ -34,6 +34,7 @@ DEEP = "[" * 100_000
 SCHEMA = ReplySchema("topics", {"type": "object", "properties": {"topics": {"type": "array"}}})
 _ERRORS: Sequence[tuple[type[ChimeraError], str]] = (
     (EndpointError, "stop_run"),
+    (DoubtfulError, "doubtful"),
     (TransientProviderError, "retry"),
     (ContextError, "context"),
     (RefusalError, "refusal"),
@@ -122,9 +123,10 @@ def _made_of_reply(reply: Reply) -> Made:
 def _made_of_error(error: ChimeraError) -> Made:
     outcome = next(name for kind, name in _ERRORS if isinstance(error, kind))
     lost: Any = error.lost[0] if error.lost else None
+    also = error.of_all if isinstance(error, DoubtfulError) else ""
     return Made(
         outcome,
-        f"{error}{lost}" if lost else str(error),
+        f"{error}{also}{lost or ''}",
         usage=lost and lost.usage,
         is_estimated=bool(lost and lost.is_usage_estimated),
         is_limited=getattr(error, "is_limited", False),

@@ -13,11 +13,12 @@ from typing import NamedTuple
 from endpoint_answers import KEY, KEY_NAME, Made, Told, made_of, told
 
 from chimera_ray.backends.openai_error_body import error_body
+from chimera_ray.backends.openai_passage import MAX_REFUSED, PER_CALL
 from chimera_ray.text.shown import markdown
 
 PAGE = Path(__file__).parents[1] / "docs" / "endpoints.md"
 NUM_NAMED, EXAMPLE_CHARS = 6, 90
-HEAD = """# What endpoints answer, and what is done
+HEAD = f"""# What endpoints answer, and what is done
 
 Endpoints that speak OpenAI's protocol differ in how they refuse, how they end a reply, where they
 put the thinking and what they count. Each line below stands for answers as they were seen (in
@@ -30,8 +31,11 @@ stops keeps what it has. The server's own words are shown with each error, witho
 without what may be a key.
 
 A 403 that gives no reason, as a firewall's page, may be about every call or about what one prompt
-says. What becomes of the other calls tells: where they have replies, that row alone fails; where
-none has, or twenty are refused so in a row, the run stops.
+says. It fails its row alone, inside a 200 as well, until the *refusals in a row*, with no call
+answered between them, are more than {MAX_REFUSED} and more than {PER_CALL} for each call of the
+model that is under way: then the run stops. A call that is refused for what it says is answered
+too; an attempt that is made again counts neither way. In a batch such a refusal is always its row's
+own, as the endpoint has taken the batch.
 """
 SECTIONS: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
     (
@@ -39,7 +43,7 @@ SECTIONS: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
         "The key, the account and the place",
         (
             ("key_(echoed|of_another)", "the key is echoed; it is neither shown nor kept"),
-            ("key_waf", "a firewall's page or code, to every call"),
+            ("key_waf", "a firewall's page or code"),
             ("country", "a country or an address that is not served"),
             ("key", "a key that is wrong, missing, expired, leaked, or may not do this"),
         ),
@@ -113,6 +117,7 @@ SECTIONS: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
                 "(error_(null|empty)|code_zero|base_resp_zero)",
                 "a reply beside an error that is none",
             ),
+            ("(sse_)?error_403", "a refusal inside, without a reason"),
             ("(error|choice_error|base_resp|code|success|detail|sse_error)", "an error inside"),
             ("", "odd bodies: empty, cut, with blanks or a mark before, other shapes"),
         ),
@@ -142,6 +147,7 @@ SECTIONS: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = (
 _DONE = {
     "stop_run": "the run stops and says why",
     "row_failed": "the row fails",
+    "doubtful": "the row fails; too many such refusals in a row stop the run",
     "context": "the row fails: `context_too_long`",
     "refusal": "the row is refused; the run goes on",
     "weaker": "asked once more in a weaker way; that way is kept if it helps",

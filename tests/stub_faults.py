@@ -98,6 +98,8 @@ class Behaviour(BaseModel):
     max_prompt_chars: Count | None = None
     banned: tuple[str, ...] = ()
     """words that no prompt may hold"""
+    blocked: tuple[str, ...] = ()
+    """words that no prompt may hold either, and a 403 does not say why"""
     supports_schema: bool = True
     rejects: tuple[str, ...] = ()
     """fields of a request that the server does not know"""

@@ -183,6 +183,7 @@ MESSAGES: Mapping[str, Quirk] = {
 WITHOUT_REPLY: Mapping[str, Quirk] = {
     "inside_401": partial(_inside, {"code": 401, "message": "No auth credentials found"}),
     "inside_402": partial(_inside, {"code": "402", "message": "Insufficient credits"}),
+    "inside_403": partial(_inside, {"code": 403, "message": "Forbidden"}),
     "inside_429": partial(_inside, {"code": 429, "message": "Rate limited upstream"}),
     "inside_vague": partial(_inside, "Something went wrong"),
     "choices_null": partial(_instead, {"choices": None}),

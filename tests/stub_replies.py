@@ -131,6 +131,8 @@ class Teachers:
         if any(word in said.content for said in messages for word in behaviour.banned):
             said = "Your request was rejected by the safety system."
             return error(400, said, "content_policy_violation")
+        if any(word in said.content for said in messages for word in behaviour.blocked):
+            return error(403, "Forbidden")
         return None
 
     def _make_fixed(self) -> tuple[dict[str, Any], Usage]:

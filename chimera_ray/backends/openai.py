@@ -14,8 +14,6 @@ from chimera_ray.backends.limits import persist
 from chimera_ray.backends.openai_answer import Answer
 from chimera_ray.backends.openai_calls import Calls
 from chimera_ray.backends.openai_errors import (
-    DoubtfulError,
-    doubtful_error,
     error_of,
     is_format_refused,
     kind_of,
@@ -27,7 +25,7 @@ from chimera_ray.backends.openai_replies import reply_of
 from chimera_ray.backends.rate_headers import learnt_from
 from chimera_ray.backends.strict_schema import strict_schema
 from chimera_ray.backends.structured_output import StructuredOutput, names_way
-from chimera_ray.errors import EndpointError, TransientProviderError
+from chimera_ray.errors import ChimeraError, EndpointError, TransientProviderError
 from chimera_ray.llm import Reply, ReplySchema, Request, Usage
 from chimera_ray.model_config import OpenAIModel, Structured
 from chimera_ray.schemas import digest
@@ -80,22 +78,14 @@ class OpenAI:
             EndpointError: the endpoint refuses whatever is asked.
         """
         estimated = self._forecast.usage(request)
-        with self._passage.under_way():
-            try:
-                reply = await persist(
-                    partial(self._attempt, request),
-                    self._gate,
-                    self._halt,
-                    self._config.retry,
-                    estimated.input_tokens + estimated.output_tokens,
-                    self._tell,
-                )
-            except DoubtfulError as exc:
-                error = exc.of_all if await self._passage.is_closed() else exc.of_one
-                error.lost, error.attempts = exc.lost, exc.attempts
-                raise error from None
-            self._passage.replied()
-            return reply
+        return await persist(
+            partial(self._attempt, request),
+            self._gate,
+            self._halt,
+            self._config.retry,
+            estimated.input_tokens + estimated.output_tokens,
+            self._tell,
+        )
 
     def cost_usd(self, usage: Usage) -> float:
         """Tokens of one call → US dollars, by the configured prices."""
@@ -106,6 +96,17 @@ class OpenAI:
         await self._http.close()
 
     async def _attempt(self, request: Request) -> Reply:
+        self._passage.begin()
+        try:
+            reply = await self._replied(request)
+        except ChimeraError as exc:
+            raise self._passage.judged(exc) from None
+        finally:
+            self._passage.end()
+        self._passage.answered()
+        return reply
+
+    async def _replied(self, request: Request) -> Reply:
         try:
             answer = await self._answer(request)
         except FAILURES as exc:
@@ -117,9 +118,7 @@ class OpenAI:
         self._is_reached = True
         self._learnt = learnt_from(answer.headers) or self._learnt
         if not 200 <= answer.status < 300:
-            raise doubtful_error(answer, self._config, request) or error_of(
-                answer, self._config, request
-            )
+            raise error_of(answer, self._config, request)
         reply = reply_of(answer, self._config, request)
         self._forecast.learn(reply.usage)
         stream = answer.stream

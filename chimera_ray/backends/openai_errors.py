@@ -54,11 +54,11 @@ _SWITCHES = {
 """field of the request → what leaves it out of the model file"""
 
 
-class DoubtfulError(ChimeraError):
-    """A refusal that holds for every call, or for one alone; no caller of the backend sees it."""
+class DoubtfulError(ProviderError):
+    """A refusal that does not say whether it is for this call's words, or for every call."""
 
-    of_all: ChimeraError
-    of_one: ChimeraError
+    of_all: EndpointError
+    """what it is if it is for every call"""
 
 
 def error_of(answer: Answer, config: OpenAIModel, request: Request) -> ChimeraError:
@@ -89,7 +89,10 @@ def judged(
     words = _said(said, verdict, config, request)
     if verdict in LASTING:
         where = f"{config.name} at {config.base_url or 'the provider'}"
-        return EndpointError(f"{where} {_lasting(verdict, status, said, label, config)}{words}")
+        lasting = EndpointError(f"{where} {_lasting(verdict, status, said, label, config)}{words}")
+        if not is_unexplained(status, said, request):
+            return lasting
+        return _doubtful(lasting, label, words, config)
     if verdict == "passing":
         error = TransientProviderError(f"{config.name}: {label}{words}")
         error.is_limited = is_limited(status, said)
@@ -99,24 +102,6 @@ def judged(
         return RefusalError(f"{config.name}: declined by the endpoint ({label}){words}")
     kind = ContextError if verdict == "too_long" else ProviderError
     return kind(f"{config.name}: {label}{words}")
-
-
-def doubtful_error(answer: Answer, config: OpenAIModel, request: Request) -> DoubtfulError | None:
-    """An answer that ends the run by its status alone → its error; None: it is another.
-
-    What becomes of the model's other calls has to tell whether it is about this one's words.
-    """
-    said = error_body(answer.body)
-    if not is_unexplained(answer.status, said, request):
-        return None
-    error = DoubtfulError(f"{config.name}: HTTP {answer.status}")
-    error.of_all = error_of(answer, config, request)
-    error.of_one = ProviderError(
-        f"{config.name}: HTTP {answer.status}, while other calls are answered: refused for what "
-        "this one says, by the endpoint or by a firewall before it"
-        f"{_said(said, 'other', config, request)}"
-    )
-    return error
 
 
 def transport_error(exc: Exception, config: OpenAIModel) -> ChimeraError:
@@ -191,6 +176,16 @@ def _wait_s(headers: Mapping[str, str], said: ErrorBody, is_limited: bool) -> fl
     ends = [window_s(headers.get(name)) for name in WINDOWS if is_limited]
     waits = (retry_after_s(headers), _wait_in(said), *ends)
     return next((wait_s for wait_s in waits if wait_s is not None), None)
+
+
+def _doubtful(of_all: EndpointError, label: str, words: str, config: OpenAIModel) -> DoubtfulError:
+    """What a refusal is if it is for every call → the same, with the doubt that it is."""
+    error = DoubtfulError(
+        f"{config.name}: refused without a clear reason ({label}): a firewall or the endpoint "
+        f"does not take what this call says, or no call at all{words}"
+    )
+    error.of_all = of_all
+    return error
 
 
 def _lasting(

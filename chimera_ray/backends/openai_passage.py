@@ -1,17 +1,17 @@
 """Whether a model's calls get through, where an answer refuses one and does not say why.
 
 A firewall, a corporate proxy or a provider's own filter may refuse everything, or one prompt for
-what it says; both answer the same 403. What becomes of the other calls tells which it is.
+what it says; both answer the same 403. Such a refusal is its row's own, until too many come in a
+row. No call waits to learn it: a row that waited would keep its slot from those it waits for.
 """
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from chimera_ray.backends.openai_errors import DoubtfulError
+from chimera_ray.errors import ChimeraError, RowError, TransientProviderError
 
 MAX_REFUSED = 20
-"""calls refused so, with no reply between them, until nothing is taken to get through any more"""
-MAX_WAIT_S = 3_600.0
-"""for the first reply, which a model that thinks may take so long to give"""
+"""calls refused so, with no answer between them, that still may be so many prompts' own fault"""
+PER_CALL = 2
+"""the same for each call under way: a model may think long while others are refused at once"""
 
 
 class Passage:
@@ -19,41 +19,27 @@ class Passage:
 
     def __init__(self) -> None:
         """Nothing has been asked."""
-        self._has_replied = False
-        self._num_refused = self._num_waiting = self._num_under_way = 0
-        self._news = asyncio.Event()
+        self._num_under_way = self._num_refused = 0
 
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """A call is made inside the block."""
+    def begin(self) -> None:
+        """A call is made; to be followed by `end`."""
         self._num_under_way += 1
-        try:
-            yield
-        finally:
-            self._num_under_way -= 1
-            self._news.set()
 
-    def replied(self) -> None:
+    def end(self) -> None:
+        """A call has come to its end, whatever that is."""
+        self._num_under_way -= 1
+
+    def answered(self) -> None:
         """A call has its reply."""
-        self._has_replied, self._num_refused = True, 0
-        self._news.set()
+        self._num_refused = 0
 
-    async def is_closed(self) -> bool:
-        """A call that is under way was refused → whether all are.
-
-        Before the first reply the other calls are waited for: such a refusal comes at once, and a
-        run that stopped at it would stop at the same prompt whenever it is started again.
-        """
-        self._num_refused += 1
-        self._num_waiting += 1
-        self._news.set()
-        try:
-            async with asyncio.timeout(MAX_WAIT_S):
-                while not self._has_replied and self._num_waiting < self._num_under_way:
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            return True
-        finally:
-            self._num_waiting -= 1
-        return not self._has_replied or self._num_refused >= MAX_REFUSED
+    def judged(self, error: ChimeraError) -> ChimeraError:
+        """What a call that is under way raised → the same, or that no call gets through."""
+        if isinstance(error, DoubtfulError):
+            self._num_refused += 1
+            if self._num_refused > max(MAX_REFUSED, PER_CALL * self._num_under_way):
+                error.of_all.lost = error.lost
+                return error.of_all
+        elif isinstance(error, RowError) and not isinstance(error, TransientProviderError):
+            self.answered()  # the endpoint has looked at what was asked
+        return error

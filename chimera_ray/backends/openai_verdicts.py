@@ -110,6 +110,8 @@ def is_limited(status: int, said: ErrorBody) -> bool:
 
 def is_unexplained(status: int, said: ErrorBody, request: Request) -> bool:
     """Whether a refusal ends the run by its status alone, and may be about this request's words."""
+    if not request.messages:
+        return False
     if status == 405:
         return not said.is_json  # a firewall's page
     is_told = _lasting(status, said.marks) is not None and not quotes_prompt(said.marks, request)

@@ -165,7 +165,9 @@ def test_reply_that_was_cut_is_truncated_whatever_the_server_calls_it(
     _require_true_bill(server, asked.calls)
 
 
-UNUSABLE = sorted(stub_quirks.UNUSABLE_QUIRKS - {"inside_401", "inside_402", "inside_429"})
+UNUSABLE = sorted(
+    stub_quirks.UNUSABLE_QUIRKS - {"inside_401", "inside_402", "inside_403", "inside_429"}
+)
 
 
 @pytest.mark.parametrize("quirk", UNUSABLE)
@@ -247,7 +249,8 @@ def test_reply_that_a_filter_ended_is_a_refusal_that_is_paid_for(server: Endpoin
     _require_true_bill(server, asked.calls)
 
 
-FATAL = ["inside_401", "inside_402", "bad_key_in_a_list", "forbidden_text", "seed_unknown"]
+FATAL = ["inside_401", "inside_402", "bad_key_in_a_list", "seed_unknown"]
+DOUBTFUL = ["forbidden_text", "inside_403"]
 
 
 @pytest.mark.parametrize("quirk", FATAL)
@@ -257,6 +260,16 @@ def test_refusal_for_good_stops_the_run_and_is_no_call(server: Endpoint, quirk: 
     assert isinstance(asked.error, EndpointError)
     assert asked.calls == []
     assert server.counts()["requests"] == 1
+
+
+@pytest.mark.parametrize("quirk", DOUBTFUL)
+def test_refusal_without_a_reason_fails_its_row_at_once_and_is_free(
+    server: Endpoint, quirk: str
+) -> None:
+    server.set(quirk=quirk)
+    (call,) = _asked(server).calls
+    assert (call.status, call.output_tokens, server.counts()["requests"]) == ("error", 0, 1)
+    assert "403" in call.error
 
 
 @pytest.mark.parametrize("quirk", ["never_fits", "context_size"])
@@ -306,7 +319,7 @@ def test_run_that_stops_between_attempts_has_those_that_were_paid_for(server: En
 
 
 def test_every_quirk_has_its_test() -> None:
-    tried = {*stub_quirks.USAGE, *STOPS, *UNUSABLE, *stub_quirks.MESSAGES, *FATAL}
+    tried = {*stub_quirks.USAGE, *STOPS, *UNUSABLE, *stub_quirks.MESSAGES, *FATAL, *DOUBTFUL}
     tried |= {f"cut_{word}" for word in stub_quirks.CUTS}
     tried |= {"events", "byte_order_mark", "flagged", "safety_check", "ends_SAFETY", "ends_null"}
     tried |= {"never_fits", "context_size", "inside_429", "capacity"}

@@ -262,7 +262,7 @@ def test_request_with_fields_refused_for_no_known_reason_is_sent_once_more_witho
 FATAL: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "bad_key": ({"keys": ("other",)}, {}, "the key in STUB_KEY"),
     "unauthorized": ({"script": ("status:401",)}, {}, "the key in STUB_KEY"),
-    "forbidden": ({"script": ("status:403",)}, {}, "the key in STUB_KEY"),
+    "forbidden": ({"script": ("status:403:invalid_token",)}, {}, "the key in STUB_KEY"),
     "unknown_model": ({}, {"name": "gpt-0"}, "does not know this model"),
     "no_quota": ({"quota_calls": 0}, {}, "no quota left for the key in STUB_KEY"),
     "quota_by_code": ({"script": ("status:429:insufficient_quota",)}, {}, "STUB_KEY"),
@@ -285,31 +285,6 @@ def test_endpoint_that_refuses_for_good_is_an_error_of_the_run_in_one_line(
     assert str(error).startswith(f"{changes.get('name', 'simulated-drafter')} at {server.url} ")
     assert said in str(error)
     assert server.counts()["requests"] <= 2  # the second without the fields' format
-
-
-REFUSED = {"page": "quirk:forbidden_text", "json": "status:403"}
-
-
-@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
-@pytest.mark.parametrize("script", [(0, 1, 1), (1, 0, 1), (0, 0, 1)], ids=str)
-def test_unexplained_refusal_is_the_rows_own_where_another_call_has_its_reply(
-    server: StubServer, refused: str, script: tuple[int, ...]
-) -> None:
-    server.set(script=tuple("ok" if is_taken else refused for is_taken in script))
-    answers = _ask(server, *(_request(seed, schema=None) for seed in range(len(script))))
-    errors = [answer for answer in answers if not isinstance(answer, Reply)]
-    assert len(errors) == script.count(0)
-    for error in errors:
-        assert type(error) is ProviderError
-        assert "HTTP 403, while other calls are answered" in str(error)
-        _require_discreet(error)
-
-
-@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
-def test_unexplained_refusal_of_every_call_ends_the_run(server: StubServer, refused: str) -> None:
-    server.set(script=(refused,) * 5)
-    answers = _ask(server, *(_request(seed, schema=None) for seed in range(5)))
-    assert {type(answer) for answer in answers} == {EndpointError}
 
 
 def test_key_that_is_not_set_is_an_error_that_names_the_variable(

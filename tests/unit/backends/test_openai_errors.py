@@ -143,7 +143,7 @@ def test_error_that_may_pass_with_a_wrong_header_does_not_say_when() -> None:
 FATAL = {
     "bad_key": (401, "invalid_api_key", "check the key"),
     "payment": (402, "payment_required", "top up"),
-    "forbidden": (403, "country_not_supported", "check what the key may use"),
+    "forbidden": (403, "invalid_token", "check what the key may use"),
     "no_model": (404, "model_not_found", "check name and base_url"),
     "no_endpoint": (405, None, "refuses every call"),
     "proxy": (407, None, "a proxy that asks for a user and a password"),

@@ -1,73 +1,88 @@
-"""Whether all calls are refused, or one: by what becomes of the others."""
+"""Whether a refusal without a reason is one call's own, or every call's: by what came before it."""
 
-import asyncio
 from collections.abc import Sequence
 
 import pytest
 
-from chimera_ray.backends.openai_passage import MAX_REFUSED, Passage
+from chimera_ray.backends.openai_errors import DoubtfulError
+from chimera_ray.backends.openai_passage import MAX_REFUSED, PER_CALL, Passage
+from chimera_ray.errors import (
+    ChimeraError,
+    ContextError,
+    EndpointError,
+    ProviderError,
+    RefusalError,
+    TransientProviderError,
+)
+from chimera_ray.llm import LostAttempt
+
+LOST = (LostAttempt(0, "", "as far as it came"),)
 
 
-async def _call(passage: Passage, is_taken: bool, begun: asyncio.Event) -> bool | None:
-    """A call that is answered once all have begun → whether it takes the way to be closed."""
-    with passage.under_way():
-        await begun.wait()
-        if is_taken:
-            passage.replied()
-            return None
-        return await passage.is_closed()
+def _refusal() -> DoubtfulError:
+    error = DoubtfulError("refused")
+    error.of_all = EndpointError("closed")
+    error.lost = LOST
+    return error
 
 
-def _verdicts(calls: Sequence[bool]) -> list[bool | None]:
-    """Calls at the same time, taken or refused in this order → their verdicts."""
-
-    async def run() -> list[bool | None]:
-        passage, begun = Passage(), asyncio.Event()
-        tasks = [asyncio.create_task(_call(passage, taken, begun)) for taken in calls]
-        asyncio.get_running_loop().call_soon(begun.set)
-        return await asyncio.wait_for(asyncio.gather(*tasks), 5)
-
-    return asyncio.run(run())
-
-
-@pytest.mark.parametrize("calls", [(False,), (False,) * 3, (False,) * 50], ids=len)
-def test_passage_is_closed_where_every_call_is_refused(calls: Sequence[bool]) -> None:
-    assert _verdicts(calls) == [True] * len(calls)
+def _verdicts(passage: Passage, num: int) -> list[type[ChimeraError]]:
+    """Calls, refused one after the other → what each becomes, with what was paid."""
+    judged = []
+    for _ in range(num):
+        passage.begin()
+        judged.append(passage.judged(_refusal()))
+        passage.end()
+    assert all(error.lost == LOST for error in judged)
+    return [type(error) for error in judged]
 
 
-@pytest.mark.parametrize("at", range(4))
-def test_passage_is_open_where_any_call_is_taken(at: int) -> None:
-    calls = [place == at for place in range(4)]
-    assert _verdicts(calls) == [None if is_taken else False for is_taken in calls]
+@pytest.mark.parametrize("thinking", [0, 1, 9, 63, 1_000])
+def test_refusals_in_a_row_are_their_calls_own_up_to_a_bound(thinking: int) -> None:
+    passage = Passage()
+    for _ in range(thinking):
+        passage.begin()
+    bound = max(MAX_REFUSED, PER_CALL * (thinking + 1))
+    assert _verdicts(passage, bound) == [DoubtfulError] * bound
+    assert _verdicts(passage, 3) == [EndpointError] * 3
 
 
-def test_passage_waits_for_a_call_that_is_lost_and_is_closed_then() -> None:
-    async def run() -> bool:
-        passage = Passage()
-
-        async def lost() -> None:
-            with passage.under_way():
-                await asyncio.sleep(0)
-                raise ConnectionError
-
-        async def refused() -> bool:
-            with passage.under_way():
-                return await passage.is_closed()
-
-        is_closed, _ = await asyncio.gather(refused(), lost(), return_exceptions=True)
-        return is_closed is True
-
-    assert asyncio.run(run())
+def test_bound_falls_with_the_calls_that_end() -> None:
+    passage = Passage()
+    for _ in range(80):
+        passage.begin()
+    assert set(_verdicts(passage, 100)) == {DoubtfulError}
+    for _ in range(80):
+        passage.end()
+    assert _verdicts(passage, 1) == [EndpointError]
 
 
-def test_passage_that_was_open_is_closed_after_many_refusals_in_a_row() -> None:
-    async def run() -> list[bool]:
-        passage = Passage()
-        passage.replied()
-        with passage.under_way():
-            verdicts = [await passage.is_closed() for _ in range(MAX_REFUSED - 1)]
-            passage.replied()
-            verdicts += [await passage.is_closed() for _ in range(MAX_REFUSED)]
-        return verdicts
+@pytest.mark.parametrize(
+    ("errors", "is_answer"),
+    [
+        ([RefusalError("flagged")], True),
+        ([ContextError("too long")], True),
+        ([ProviderError("a 400 about what was asked")], True),
+        ([TransientProviderError("429"), TransientProviderError("503")], False),
+        ([EndpointError("402")], False),
+        ([], False),
+    ],
+    ids=["refusal", "context", "content", "passing", "of_the_run", "none"],
+)
+def test_row_of_refusals_ends_with_what_the_endpoint_has_looked_at(
+    errors: Sequence[ChimeraError], is_answer: bool
+) -> None:
+    passage = Passage()
+    _verdicts(passage, MAX_REFUSED)
+    for error in errors:
+        passage.begin()
+        assert passage.judged(error) is error
+        passage.end()
+    assert _verdicts(passage, 1) == [DoubtfulError if is_answer else EndpointError]
 
-    assert asyncio.run(run()) == [False] * (2 * MAX_REFUSED - 2) + [True]
+
+def test_row_of_refusals_ends_with_a_reply() -> None:
+    passage = Passage()
+    for _ in range(5):
+        assert set(_verdicts(passage, MAX_REFUSED)) == {DoubtfulError}
+        passage.answered()

@@ -9,7 +9,12 @@ import aiohttp
 import pytest
 
 from chimera_ray.backends.openai_answer import Answer
-from chimera_ray.backends.openai_errors import error_of, is_format_refused, transport_error
+from chimera_ray.backends.openai_errors import (
+    DoubtfulError,
+    error_of,
+    is_format_refused,
+    transport_error,
+)
 from chimera_ray.errors import (
     ChimeraError,
     ContextError,
@@ -115,7 +120,6 @@ BAD_KEYS: dict[str, tuple[int, Any]] = {
     ),
     "text": (401, b"Unauthorized"),
     "detail": (401, {"detail": "Not authenticated"}),
-    "html": (403, b"<html><title>403 Forbidden</title></html>"),
     "error_text": (403, {"error": "You do not have access to this model."}),
     "anthropic": (400, {"error": {"type": "authentication_error", "message": "invalid x-api-key"}}),
     "groq_restricted": (400, {"error": {"message": "Organization has been restricted."}}),
@@ -132,6 +136,27 @@ def test_bad_key_in_any_shape_stops_the_run_and_names_the_variable(status: int, 
     error = _error(status, body)
     assert isinstance(error, EndpointError)
     assert "the key in STUB_KEY" in str(error)
+
+
+UNEXPLAINED: dict[str, tuple[int, Any]] = {
+    "html": (403, b"<html><title>403 Forbidden</title></html>"),
+    "nothing": (403, b""),
+    "text": (403, b"RBAC: access denied"),
+    "json": (403, {"error": {"message": "Forbidden"}}),
+    "firewall": (405, b"<html><title>405</title>Your request has been blocked.</html>"),
+    "quoted": (403, {"error": {"message": f"Invalid API key? {PROMPT}"}}),
+}
+
+
+@pytest.mark.parametrize(("status", "body"), UNEXPLAINED.values(), ids=UNEXPLAINED)
+def test_refusal_without_a_reason_is_the_rows_own_and_tells_what_else_it_may_be(
+    status: int, body: Any
+) -> None:
+    error = _error(status, body)
+    assert isinstance(error, DoubtfulError)
+    assert str(error).startswith(f"some-model: refused without a clear reason (HTTP {status})")
+    assert isinstance(error.of_all, EndpointError)
+    assert PROMPT[:16] not in str(error.of_all)
 
 
 SPENT: dict[str, tuple[int, Any]] = {

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chimera_ray.backends.openai_answer import Answer
+from chimera_ray.backends.openai_errors import DoubtfulError
 from chimera_ray.backends.openai_replies import reply_from, reply_of
 from chimera_ray.backends.openai_usage import MAX_COUNT
 from chimera_ray.errors import (
@@ -345,6 +346,7 @@ def _inside(code: object, message: str = "As it happens.", **more: Any) -> dict[
     return {"error": {"code": code, "message": message, **more}}
 
 
+PAID = {"prompt_tokens": 9, "completion_tokens": 3}
 INSIDE: dict[str, tuple[object, type[ChimeraError], bool]] = {
     "key": (_inside(401), EndpointError, False),
     "key_in_words": (_inside("invalid_api_key"), EndpointError, False),
@@ -353,6 +355,9 @@ INSIDE: dict[str, tuple[object, type[ChimeraError], bool]] = {
     "quota": (_inside("insufficient_quota"), EndpointError, False),
     "no_model": (_inside(404), EndpointError, False),
     "content": (_inside(403, "Your input was flagged"), RefusalError, False),
+    "forbidden": (_inside(403, "Forbidden"), DoubtfulError, False),
+    "forbidden_and_paid": ({**_inside(403), "usage": PAID}, DoubtfulError, True),
+    "forbidden_for_the_key": (_inside(403, "Invalid API key"), EndpointError, False),
     "limit": (_inside(429), TransientProviderError, False),
     "limit_as_text": (_inside("429"), TransientProviderError, False),
     "limit_in_words": (_inside("rate_limit_exceeded"), TransientProviderError, False),
