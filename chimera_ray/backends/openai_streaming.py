@@ -4,13 +4,14 @@ Some servers answer thinking models by streams alone, and a gateway gives up on 
 has been silent for minutes, as an unstreamed call is until its end.
 """
 
+import json
 import logging
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from chimera_ray.backends.openai_answer import Answer
-from chimera_ray.backends.openai_error_body import ErrorBody, error_body
+from chimera_ray.backends.openai_error_body import ErrorBody, decoded, error_body
 from chimera_ray.backends.openai_verdicts import Verdict, verdict_of
 from chimera_ray.llm import Request
 from chimera_ray.model_config import OpenAIModel
@@ -131,10 +132,27 @@ def _refusal(answer: Answer) -> tuple[int, ErrorBody] | None:
     body = answer.body
     if answer.stream is not None or len(body) > MAX_ERROR_BYTES or b'"error"' not in body:
         return None
-    if b'"choices":[{' in body.replace(b" ", b"") or b'"output"' in body:
+    if not _is_error(body):
         return None
     said = error_body(body)
     return said.status or 400, said
+
+
+def _is_error(body: bytes) -> bool:
+    """The body of a 200 that names an error → whether it is one, and holds no reply."""
+    try:
+        said = json.loads(decoded(body))
+    except (ValueError, RecursionError):
+        is_cut = body.lstrip().startswith((b"{", b"["))
+        return not is_cut and b'"choices":[{' not in b"".join(body.split())
+    if isinstance(said, list):
+        return any(isinstance(part, dict) and part.get("error") for part in said)
+    if not isinstance(said, dict):
+        return True
+    held = [said, *(value for value in said.values() if isinstance(value, dict))]
+    if any(each.get("choices") or "output" in each for each in held):
+        return False
+    return any(each.get("error") for each in held)
 
 
 def demands_stream(answer: Answer) -> bool:

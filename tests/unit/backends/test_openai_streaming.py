@@ -28,6 +28,16 @@ def _error(message: str, **fields: Any) -> Answer:
     return _refused({"error": {"message": message, **fields}})
 
 
+_SAID = {"choices": [{"message": {"content": 'only "error" streams'}}], "error": None}
+_PAID: list[Any] = [
+    _SAID,
+    {**_SAID, "error": {"message": "only stream"}},
+    {"data": _SAID, "error": None},
+    {"error": None, "output": [{"content": "only stream"}]},
+    {"error": None, "message": "only stream"},
+    [_SAID],
+]
+"""bodies of a 200 that hold a reply, or no error"""
 DEMANDS = [
     _error("This model only support stream mode, please enable the stream parameter."),
     _error("parameter.enable_thinking must be set to false for non-streaming calls"),
@@ -39,6 +49,10 @@ DEMANDS = [
     _refused("only stream=true is supported", 406),
     _refused({"error": {"message": "This model requires streaming"}}, 500),
     _refused({"error": {"message": "only streaming is supported", "code": 400}}, 200),
+    _refused(json.dumps({"choices": [], "error": "only stream mode"}, indent=2), 200),
+    _refused([{"error": {"message": "only streaming is supported"}}], 200),
+    _refused({"data": {"error": {"message": "only streaming is supported"}}}, 200),
+    _refused('data: {"error": {"message": "only streaming is supported"}}\n\n', 200),
 ]
 REFUSALS = [
     _error("Unsupported parameter: 'stream' is not supported with this model.", param="stream"),
@@ -55,7 +69,13 @@ ABOUT_ELSE = [
     _refused({"error": {"message": "only streams of 10 calls a minute"}}, 429),
     _refused(b"".decode(), 500),
     WHOLE,
-    Answer(200, {}, json.dumps({"choices": [{"message": {"content": '"error" stream'}}]}).encode()),
+    *(
+        Answer(200, {}, form(json.dumps(body, indent=indent).encode()))
+        for body in _PAID
+        for indent in (None, 1, "\t")
+        for form in (bytes, lambda whole: whole[:-5], lambda whole: b"\xef\xbb\xbf" + whole)
+    ),
+    Answer(200, {}, b'data: {"error": null, "choices": [\t{"delta": {"content": "only stream"}}]}'),
 ]
 
 
