@@ -16,6 +16,7 @@ from chimera_ray.backends.openai_http import FAILURES, UNREACHED, Http
 from chimera_ray.backends.openai_stream_reader import StreamReader
 from chimera_ray.backends.openai_streaming import Streaming, Way, demands_stream, fields_of
 from chimera_ray.errors import EndpointError, TransientProviderError
+from chimera_ray.llm import Message, Request
 from chimera_ray.model_config import OpenAIModel
 from chimera_ray.schemas import digest
 
@@ -46,14 +47,15 @@ class Calls:
             ProviderError: it is too long to be one.
             EndpointError: the server answers by streams alone, and none are to be asked for.
         """
+        request = _request_in(chat)
         first = way = self._streaming.way
         tried, refusal = {first}, await self._send(chat, key, first)
         answer = refusal
-        while (other := self._streaming.other(way, answer)) is not None and other not in tried:
+        while (other := self._streaming.other(way, answer, request)) and other not in tried:
             way = other
             tried.add(way)
             answer = await self._send(chat, key, way)
-        if self._config.stream == "never" and demands_stream(answer):
+        if self._config.stream == "never" and demands_stream(answer, request):
             where = f"{self._config.name} at {self._config.base_url or 'the provider'}"
             raise EndpointError(f"{where} answers by streams alone: set stream: auto")
         return answer if self._streaming.settle(first, way, answer) else refusal
@@ -107,3 +109,8 @@ class Calls:
 
     def _too_late(self) -> TransientProviderError:
         return TransientProviderError(f"{self._config.name}: {self._late}")
+
+
+def _request_in(chat: Mapping[str, Any]) -> Request:
+    """A chat call's body → what is asked in it."""
+    return Request(tuple(Message(**message) for message in chat["messages"]), None, 0)
