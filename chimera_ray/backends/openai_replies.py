@@ -151,6 +151,12 @@ def unusable(
     return error
 
 
+def cut_off(why: str, came: Answer, config: OpenAIModel, request: Request) -> LostAttempt:
+    """Why a 200 broke off, and what came of it → what may have to be paid for it."""
+    request_id = came.headers.get("x-request-id", "")
+    return _lost_in(_as_far_as_it_came(came), why, config, request, request_id)
+
+
 def _lost_in(
     body: object, why: str, config: OpenAIModel, request: Request, request_id: str
 ) -> LostAttempt:
