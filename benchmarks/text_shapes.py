@@ -100,7 +100,29 @@ _FINAL = (
     Shape("Answer: $\n"),
     Shape("答", start="答案："),
 )
-_THINKING = (Shape("</think>"), Shape("<think>"), Shape("<|channel|>"), Shape("[THINK]"))
+_CHANNEL = "<|channel|>final"
+_THINKING = (
+    *map(Shape, ("</think>", "<think>", "<|channel|>", "[THINK]", "<|channel|> ")),
+    Shape(" ", start=_CHANNEL),
+    Shape(" ", start="<|start|>", end=_CHANNEL),
+    Shape("assistant ", start=_CHANNEL),
+    Shape("a", start="<|channel|>"),
+    Shape(" ", start=f"{_CHANNEL}<|message|>5<|return|>", end="a"),
+    Shape("<details", start="<details>"),
+)
+_PAGES = (
+    *map(Shape, ("<pre", "<pre>", "<title ", "<h1>a</h1", "<script ", "<style>", "<head ")),
+    *map(Shape, ("<html><head><style>", "<script></script ", "</head ", "&#9", "data:")),
+    Shape("<head>", start="<html>", end="</head>"),
+    Shape("9", start="<html>&#", end=";"),
+)
+_SECRETS = (
+    *map(Shape, ("://a:", "://", "https://a", "https://", ":", "://:1", "a:b@", "sk-", "hf-")),
+    *map(
+        Shape, ("eyJ-", "eyJaaaaaaaa-", "AKIA", "bearer ", "basic\t", "-----BEGIN ", "?a", "&key")
+    ),
+    *map(Shape, ("?key=&", "sig;", "\x1b[0m", "a-", "1a")),
+)
 _JSON = (
     Shape('\\"'),
     Shape('{"a":'),
@@ -175,6 +197,14 @@ def _rendered(function: Callable[..., str], text: str) -> object:
     )
 
 
+def _sent(function: Callable[[bytes], object], text: str) -> object:
+    return function(text.encode("utf-8", "replace"))
+
+
+def _as_page(function: Callable[[bytes], object], text: str) -> object:
+    return _sent(function, f"<html>{text}")
+
+
 def _counted(function: Callable[[str, int], object], text: str) -> object:
     return function(text, 8)
 
@@ -217,6 +247,9 @@ SUBJECTS = (
     Subject("backends.simulated_world:find_item", _PROBLEM),
     Subject("backends.simulated_endings:read_ending", _FINAL),
     Subject("report:plain"),
+    Subject("backends.openai_error_body:error_body", _PAGES, call=_as_page),
+    Subject("credentials:redacted", _SECRETS),
+    Subject("credentials:is_secret", _SECRETS, call=lambda f, text: f("headers.a", text)),
     Subject("backends.openai_replies:_storable"),
     Subject("llm:_storable", call=_storable),
     Subject("backends.rate_headers:duration_s", (Shape("1s"), Shape("1.5ms"))),

@@ -28,12 +28,12 @@ _VARIABLE = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)(?:
 _FORMS = re.compile(
     r"""\bsk[-_][A-Za-z0-9_-]{8,}
       | \b(?:rk|pk|xai|gsk|hf|gh[oprsu]|github_pat|glpat|pplx|nvapi|r8|csk|fw|tgp|xox[abprs])
-        [-_](?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{8,}
+        [-_](?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_-]{8,}
       | \b(?:AKIA|ASIA)[A-Z0-9]{12,} | \bAIza[A-Za-z0-9_-]{20,}
-      | \beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}
+      | \beyJ(?:(?!-eyJ)[A-Za-z0-9_-]){8,}\.[A-Za-z0-9_-]{8,}
       | \b(?i:bearer|basic)\s+(?:(?=[^\s0-9]*[0-9])[A-Za-z0-9._~+/=-]{6,}|[A-Za-z0-9._~+/=-]{20,})
       | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY
-      | (?<=://)[^/@\s:]*:(?!\d+/)[^@\s]+(?=@)
+      | (?<=://)[^/@\s:]*:(?!\d+/)(?:(?!://)[^@\s])+(?=@)
       | (?:(?<=https://)|(?<=http://)|(?<=s3://)|(?<=gs://))[^/@\s?#]+(?=@)
       | (?<=[?&;])(?i:[a-z_-]*(?:key|token|secret|password|passwd|signature)|sig|auth)=[^&\s]+
     """,
@@ -42,8 +42,8 @@ _FORMS = re.compile(
 """how keys of providers and hosts begin, and what an address carries of them"""
 _FREE = ("extra_body", "headers", "query", "engine_args", "chat_template_args", "api_key_env")
 """fields that go to a server as they are: a long random string there is a key"""
-_RANDOM = re.compile(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+/=]{16,}")
-_PAIR = re.compile(r"([\w-]+)[\"']?\s*:\s*(?:\{\s*[\"']?value[\"']?\s*:\s*)?[^\s{\[,}\]]")
+_RANDOM = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+/=]{16,}")
+_PAIR = re.compile(r"(?<![\w-])([\w-]+)[\"']?\s*:\s*(?:\{\s*[\"']?value[\"']?\s*:\s*)?[^\s{\[,}\]]")
 """the names of a mapping's texts, as a command line writes it"""
 _MIN_PART, _MIN_WHOLE = 12, 6
 """characters of a variable's value that is looked for inside a text, and as the whole text"""

@@ -114,6 +114,8 @@ class Budget:
         """A report → which of its calls may start."""
         self._bury(now)
         self._hear(report, now)
+        if now >= self._grants_from:  # whoever is here without having told it has just begun
+            self._gone.setdefault(BEFORE, self._at_least)
         granted: tuple[Spend, ...] = ()
         refusal = ""
         if report.is_last:
@@ -146,7 +148,9 @@ class Budget:
 
     def _hear(self, report: Report, now: float) -> None:
         for name, spent in report.gone:
-            if name not in self._holders:
+            if name == BEFORE:  # the ledger, taken for it, may hold a part of this execution
+                self._gone[name] = min(spent, self._gone.get(name, spent))
+            elif name not in self._holders:
                 self._gone.setdefault(name, spent)
         self._gone.pop(report.holder, None)
         for calls in (report.wanted, report.flights):

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from chimera_ray.backends.rate_headers import window_s
 
 MAX_WORDS, MAX_MARKS, MAX_LEAVES = 1_000, 1_500, 100
+MAX_TITLED = 1 << 16
+"""characters of a page among which its title is looked for"""
 MAX_DEPTH = 6
 _MESSAGES = (
     *("message", "error", "detail", "details", "msg", "error_description", "error_message"),
@@ -35,8 +37,11 @@ _WAITS = {"retrydelay": "s", "retry_after": "s", "retryafter": "s", "retry_after
 """field that holds how long to wait before another attempt → its unit"""
 _WINDOW = "x-ratelimit-reset"
 """the header, which OpenRouter puts into the body"""
-_TITLE = re.compile(r"<(title|message|h1|pre)[^>]*>(.{1,400}?)</\1>", re.IGNORECASE | re.DOTALL)
-_UNSHOWN = re.compile(r"<(script|style|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<(title|message|h1|pre)[^<>]*>(.{1,400}?)</\1>", re.IGNORECASE | re.DOTALL)
+_UNSHOWN = (
+    re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL),
+    re.compile(r"<head\b(?:(?!<head\b).)*?</head\s*>", re.IGNORECASE | re.DOTALL),
+)
 _TAG = re.compile(r"<[^<>]*>")
 _EVENT = re.compile(r"(?:event:[^\n]*\n)?(?:data|error):([^\n]*)")
 
@@ -94,9 +99,13 @@ def decoded(content: bytes) -> str:
 
 def _page_words(page: str) -> str:
     """A page → its first title that says something, else the beginning of its text."""
-    titles = (html.unescape(_TAG.sub(" ", found[2])).strip() for found in _TITLE.finditer(page))
+    found = _TITLE.finditer(page, 0, MAX_TITLED)
+    titles = (html.unescape(_TAG.sub(" ", each[2])).strip() for each in found)
     title = next((title for title in titles if title.lower() != "error"), "")
-    text = title or _TAG.sub(" ", _UNSHOWN.sub(" ", page[: MAX_WORDS * 20]))
+    text = title or page[: MAX_WORDS * 20]
+    for unshown in (*_UNSHOWN, _TAG) if not title else ():
+        text = unshown.sub(" ", text)
+    text = " ".join(text.split())[: MAX_WORDS * 2]  # no number in it is too long to be one
     return " ".join(html.unescape(text).split())[:MAX_WORDS]
 
 

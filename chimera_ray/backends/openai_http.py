@@ -129,23 +129,29 @@ class Http:
                     return
             url = url.join(URL(target))
 
-    async def whole(self, response: aiohttp.ClientResponse) -> Answer:
+    async def whole(
+        self, response: aiohttp.ClientResponse, came: bytearray | None = None
+    ) -> Answer:
         """An open response → the answer, read to its end.
+
+        Args:
+            response: of which nothing has been read but what is in `came`.
+            came: takes in what comes, so that it is there if the rest does not come.
 
         Raises:
             one of FAILURES: reading failed.
             ProviderError: it is too long to be an answer.
         """
-        blocks, num_bytes = [], 0
-        while block := await response.content.readany():
-            blocks.append(block)
-            num_bytes += len(block)
-            if num_bytes > MAX_ANSWER_BYTES:
+        body = bytearray() if came is None else came
+        while True:
+            if len(body) > MAX_ANSWER_BYTES:
                 raise ProviderError(
                     f"{self._name}: HTTP {response.status}, and the answer is longer than "
                     f"{MAX_ANSWER_BYTES >> 20} MiB: not read to its end"
                 )
-        return Answer(response.status, told_by(response.raw_headers), b"".join(blocks))
+            if not (block := await response.content.readany()):
+                return Answer(response.status, told_by(response.raw_headers), bytes(body))
+            body += block
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -1,6 +1,6 @@
 """What a message's field came in, piece by piece → the field: one text, or content parts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
@@ -16,14 +16,14 @@ def num_chars_of(part: object, depth: int = 0) -> int:
     """A content part → about how many characters it says."""
     if isinstance(part, str):
         return len(part)
+    if not isinstance(part, list | dict):
+        return 0
     if depth == MAX_DEPTH:
         raise OversizeError(f"content parts more than {MAX_DEPTH} deep")
-    values: Iterable[object] = ()
     if isinstance(part, list):
-        values = part
-    elif isinstance(part, dict):
-        values = (value for name, value in part.items() if name not in _LABELS)
-    return sum(num_chars_of(value, depth + 1) for value in values)
+        return sum(num_chars_of(value, depth + 1) for value in part)
+    found = {name: num_chars_of(value, depth + 1) for name, value in part.items()}
+    return sum(num_chars for name, num_chars in found.items() if name not in _LABELS)
 
 
 def joined(pieces: list[Any]) -> str | list[Any]:

@@ -54,6 +54,7 @@ def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
         ChimeraError: as in `reply_from`.
     """
     is_chat = config.api == "chat"
+    request_id = answer.headers.get("x-request-id", "")
     stream = answer.stream
     if stream is None and is_event_stream(answer):  # nobody asked for it
         stream = body_of_stream(answer.body, None if is_chat else chat_chunk)
@@ -66,11 +67,12 @@ def reply_of(answer: Answer, config: OpenAIModel, request: Request) -> Reply:
         why = f"the answer is no JSON ({len(answer.body)} bytes that say to be {_storable(kind)})"
         words = shown(error_body(answer.body).words, config, request)
         why += f" [{_storable(words)}]" if words else ""
-        raise unusable(why, _as_far_as_it_came(answer), config, request) from None
+        raise unusable(why, _as_far_as_it_came(answer), config, request, request_id) from None
     except RecursionError:
-        raise unusable("the answer's JSON is too deep", None, config, request) from None
+        why = "the answer's JSON is too deep"
+        raise unusable(why, None, config, request, request_id) from None
     body = body if is_chat else chat_body(body)
-    return reply_from(body, answer.headers.get("x-request-id", ""), config, request, answer.headers)
+    return reply_from(body, request_id, config, request, answer.headers)
 
 
 def _as_far_as_it_came(answer: Answer) -> object:
@@ -85,10 +87,11 @@ def _reply_of_stream(
 ) -> Reply:
     """What a stream of events came to → its reply, with its times where they were taken."""
     body = stream.body if stream.error is None else {**stream.body, **stream.error}
+    request_id = headers.get("x-request-id", "")
     if not stream.is_whole and stream.error is None:
         why = f"the stream was cut ({stream.trouble or 'it has no end'})"
-        raise unusable(why, body, config, request)
-    reply = reply_from(body, headers.get("x-request-id", ""), config, request, headers)
+        raise unusable(why, body, config, request, request_id)
+    reply = reply_from(body, request_id, config, request, headers)
     return replace(reply, first_token_s=stream.first_token_s, decode_s=stream.decode_s)
 
 
@@ -107,7 +110,7 @@ def reply_from(
         ChimeraError: it is an error that came as a 200, judged by the code that it holds.
     """
     body = _unwrapped(body)
-    error = _error_inside(body, headers or {}, config, request)
+    error = _error_inside(body, request_id, headers or {}, config, request)
     if error is not None:
         raise error
     choice = _choice(body)
@@ -115,7 +118,7 @@ def reply_from(
     ending = ending_in(choice) or ending_in(message or {}) or ending_in(_fields(body))
     meant = meaning_of(ending)
     if message is None and meant not in ("length", "refusal"):
-        raise unusable("the answer holds no reply", body, config, request)
+        raise unusable("the answer holds no reply", body, config, request, request_id)
     said = said_by(message or {}, request.schema is not None)
     refusal = _refusal(message or {})
     text = refusal or said.text
@@ -128,37 +131,50 @@ def reply_from(
     if meant == "abort":
         word = shown(str(ending), config, request, 40)
         why = f"the reply broke off (finish reason: {word})"
-        raise unusable(why, body, config, request)
+        raise unusable(why, body, config, request, request_id)
     return Reply(
         text=without_key(text, config),
         finish_reason=meant,
         reasoning=without_key(said.reasoning, config) or None,
         usage=usage,
         is_usage_estimated=is_estimated,
-        request_id=without_key(_id(request_id, body), config),
+        request_id=_id(request_id, body, config),
     )
 
 
 def unusable(
-    why: str, body: object, config: OpenAIModel, request: Request
+    why: str, body: object, config: OpenAIModel, request: Request, request_id: str
 ) -> TransientProviderError:
     """Why a 200 cannot be used, and as much of its body as came → an error worth a few attempts."""
     error = TransientProviderError(f"{config.name}: {why}")
-    error.lost = (_lost_in(body, str(error), config, request),)
+    error.lost = (_lost_in(body, str(error), config, request, request_id),)
     return error
 
 
-def _lost_in(body: object, why: str, config: OpenAIModel, request: Request) -> LostAttempt:
+def cut_off(why: str, came: Answer, config: OpenAIModel, request: Request) -> LostAttempt:
+    """Why a 200 broke off, and what came of it → what may have to be paid for it."""
+    request_id = came.headers.get("x-request-id", "")
+    return _lost_in(_as_far_as_it_came(came), why, config, request, request_id)
+
+
+def _lost_in(
+    body: object, why: str, config: OpenAIModel, request: Request, request_id: str
+) -> LostAttempt:
     """The body of a reply, as far as it came → what there is to be paid and kept of it."""
     choice = _choice(body)
     said = said_by(_message(choice) or {}, is_json=False)
     usage, is_estimated = usage_of(_usage(body, choice), request, said.text, said.reasoning)
     text, reasoning = (without_key(redacted(part), config) for part in said)
-    return LostAttempt(0, why, text, reasoning, usage, is_estimated, _id("", body))
+    named = _id(request_id, body, config)
+    return LostAttempt(0, why, text, reasoning, usage, is_estimated, named)
 
 
 def _error_inside(
-    body: object, headers: Mapping[str, str], config: OpenAIModel, request: Request
+    body: object,
+    request_id: str,
+    headers: Mapping[str, str],
+    config: OpenAIModel,
+    request: Request,
 ) -> ChimeraError | None:
     """A body → the error that came as a 200, if it is one."""
     choice = _choice(body)
@@ -170,7 +186,7 @@ def _error_inside(
     label = f"an error inside HTTP 200, status {status}" if status else "an error inside HTTP 200"
     error = judged(status or _guessed(said), said, label, headers, config, request)
     is_vague = status is None and type(error) in (ProviderError, TransientProviderError)
-    lost = _lost_in(body, str(error), config, request)
+    lost = _lost_in(body, str(error), config, request, request_id)
     if is_vague and not getattr(error, "is_limited", False):
         error = TransientProviderError(str(error))
         error.lost = (lost,)
@@ -244,9 +260,10 @@ def _refusal(message: Mapping[str, Any]) -> str:
     return plain_text([part.get("refusal") for part in content if isinstance(part, dict)])
 
 
-def _id(request_id: str, body: object) -> str:
+def _id(request_id: str, body: object, config: OpenAIModel) -> str:
+    """What an answer is called by its header, or by its body → a name without the key."""
     own = body.get("id") if isinstance(body, dict) else None
-    return _storable(request_id or plain_text(own))[:ID_CHARS]
+    return without_key(_storable(request_id or plain_text(own)), config)[:ID_CHARS]
 
 
 def _storable(said: str) -> str:

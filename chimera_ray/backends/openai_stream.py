@@ -216,8 +216,9 @@ class ChatStream:
             pieces.append(value)
             return len(value)
         parts = [part for part in value if isinstance(part, str | dict)]
-        pieces.extend(parts)
-        return sum(map(num_chars_of, parts))
+        num_chars = sum(map(num_chars_of, parts))
+        pieces.extend(parts)  # only what is not too deep to be joined
+        return num_chars
 
     def _fail(self, error: object, said: Mapping[str, Any] | None = None) -> None:
         """An error → the end; of one in words alone, what is said beside them is kept."""

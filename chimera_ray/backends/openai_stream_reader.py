@@ -48,17 +48,19 @@ class StreamReader:
         self._num_told = 0
         self._headers: Mapping[str, str] = {}
 
-    async def read(self, response: aiohttp.ClientResponse, http: Http) -> Answer:
+    async def read(self, response: aiohttp.ClientResponse, http: Http, came: bytearray) -> Answer:
         """A response with status 200 → the answer; one that does not stream is read as it is.
 
         Raises:
-            one of FAILURES: reading failed; what came until then is in `answer`.
+            one of FAILURES: reading failed; what came until then is in `answer`, or in `came` of
+                one that does not stream.
+            ProviderError: one that does not stream is too long to be an answer.
         """
         self._headers = told_by(response.raw_headers)
         block = await response.content.readany()
         if not is_event_stream(Answer(response.status, self._headers, block)):
-            rest = await http.whole(response)
-            return rest._replace(body=block + rest.body)
+            came += block
+            return await http.whole(response, came)
         self.is_begun = True
         while block:
             self._take(block)

@@ -4,13 +4,15 @@ Some servers answer thinking models by streams alone, and a gateway gives up on 
 has been silent for minutes, as an unstreamed call is until its end.
 """
 
+import json
 import logging
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from chimera_ray.backends.openai_answer import Answer
-from chimera_ray.backends.openai_error_body import ErrorBody, error_body
+from chimera_ray.backends.openai_error_body import ErrorBody, decoded, error_body
+from chimera_ray.backends.openai_quotes import quotes_prompt
 from chimera_ray.backends.openai_verdicts import Verdict, verdict_of
 from chimera_ray.llm import Request
 from chimera_ray.model_config import OpenAIModel
@@ -58,17 +60,17 @@ class Streaming:
         begins = config.stream == "always" or (self._is_auto and is_long)
         self.way: Way = "streamed" if begins else "whole"
 
-    def other(self, way: Way, answer: Answer) -> Way | None:
+    def other(self, way: Way, answer: Answer, request: Request) -> Way | None:
         """A way and what came of it → the way that is worth another request; None: it stands."""
         found = _refusal(answer)
         if found is None:
             return None
-        is_about = _speaks_of(_STREAM, *found)
+        is_about = _speaks_of(_STREAM, *found, request)
         if way == "whole":
             return "streamed" if is_about and self._can_begin else None
         if way == "streamed" and self._can_refuse_usage:
-            is_named = _speaks_of(_OPTIONS, *found)
-            if is_named or (not self._has_streamed and _is_vague(*found)):
+            is_named = _speaks_of(_OPTIONS, *found, request)
+            if is_named or (not self._has_streamed and _is_vague(*found, request)):
                 return "streamed without usage"
         return "whole" if is_about else None
 
@@ -131,30 +133,46 @@ def _refusal(answer: Answer) -> tuple[int, ErrorBody] | None:
     body = answer.body
     if answer.stream is not None or len(body) > MAX_ERROR_BYTES or b'"error"' not in body:
         return None
-    if b'"choices":[{' in body.replace(b" ", b"") or b'"output"' in body:
+    if not _is_error(body):
         return None
     said = error_body(body)
     return said.status or 400, said
 
 
-def demands_stream(answer: Answer) -> bool:
+def _is_error(body: bytes) -> bool:
+    """The body of a 200 that names an error → whether it is one, and holds no reply."""
+    try:
+        said = json.loads(decoded(body))
+    except (ValueError, RecursionError):
+        is_cut = body.lstrip().startswith((b"{", b"["))
+        return not is_cut and b'"choices":[{' not in b"".join(body.split())
+    if isinstance(said, list):
+        return any(isinstance(part, dict) and part.get("error") for part in said)
+    if not isinstance(said, dict):
+        return True
+    held = [said, *(value for value in said.values() if isinstance(value, dict))]
+    if any(each.get("choices") or "output" in each for each in held):
+        return False
+    return any(each.get("error") for each in held)
+
+
+def demands_stream(answer: Answer, request: Request) -> bool:
     """An answer to a call that was not streamed → whether the server wants streams alone."""
     found = _refusal(answer)
-    return found is not None and _speaks_of(_DEMAND, *found)
+    return found is not None and _speaks_of(_DEMAND, *found, request)
 
 
-def _speaks_of(what: re.Pattern[str], status: int, said: ErrorBody) -> bool:
+def _speaks_of(what: re.Pattern[str], status: int, said: ErrorBody, request: Request) -> bool:
+    """Whether a refusal is about something, by a field that it names or by words of its own."""
     if status not in _REFUSING_STATUSES:
         return False
     if what.search(said.param.lower()):  # the field is named: nothing else is meant
         return True
-    return _verdict(status, said) in _ABOUT_WAY and what.search(said.marks) is not None
+    if verdict_of(status, said, request) not in _ABOUT_WAY or not what.search(said.marks):
+        return False
+    return not quotes_prompt(said.marks, request)
 
 
-def _is_vague(status: int, said: ErrorBody) -> bool:
+def _is_vague(status: int, said: ErrorBody, request: Request) -> bool:
     """Whether a refusal tells no reason that has nothing to do with the way."""
-    return status in (400, 422) and _verdict(status, said) == "other"
-
-
-def _verdict(status: int, said: ErrorBody) -> Verdict:
-    return verdict_of(status, said, Request((), None, 0))
+    return status in (400, 422) and verdict_of(status, said, request) == "other"

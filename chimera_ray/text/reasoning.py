@@ -18,7 +18,7 @@ _OTHER_TAGS = (
 )
 """each counts only where the output begins with it, since it may be a word of the answer"""
 _HEADER = re.compile(
-    r"(?:<\|start\|>)?(?:assistant)?\s*<\|channel\|>\s*(\w+)[^<]{0,100}"
+    r"(?:<\|start\|>)?(?:assistant)?\s{0,9}<\|channel\|>\s*(\w{1,40})[^<]{0,100}"
     r"(?:<\|constrain\|>[^<]{0,100})?<\|message\|>"
 )
 """of a channel of the Harmony format"""

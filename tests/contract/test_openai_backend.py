@@ -15,9 +15,11 @@ import pytest
 from stub_faults import FAULTS, Behaviour
 from stub_server import StubServer
 
+from chimera_ray.backends import openai_calls, openai_http
 from chimera_ray.backends.gate import Gate, in_process
 from chimera_ray.backends.halt import Halt
 from chimera_ray.backends.limiter import Limiter
+from chimera_ray.backends.limits import MAX_LOST
 from chimera_ray.backends.openai import Bodies, OpenAI, call_key
 from chimera_ray.errors import (
     ChimeraError,
@@ -27,7 +29,7 @@ from chimera_ray.errors import (
     RefusalError,
     TransientProviderError,
 )
-from chimera_ray.llm import Message, Reply, ReplySchema, Request
+from chimera_ray.llm import LostAttempt, Message, Reply, ReplySchema, Request
 from chimera_ray.model_config import OpenAIModel
 from chimera_ray.prompts import render
 from chimera_ray.stages.draft_problem import SCHEMA
@@ -587,6 +589,42 @@ def test_answer_that_is_no_http_is_worth_another_attempt(sent: bytes) -> None:
     assert type(answer) is TransientProviderError
     _require_discreet(answer)
     str(answer).encode()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nx-request-id: r1\r\ncontent-type: application/json\r\n"
+CUT = {
+    "head alone": (HEAD + b"content-length: 900\r\n\r\n", ""),
+    "body": (HEAD + b"content-length: 900\r\n\r\n" + WHOLE[:30], WHOLE[:30].decode()),
+    "chunks": (HEAD + b'transfer-encoding: chunked\r\n\r\n4\r\n{"ch', '{"ch'),
+    "too long": (HEAD + b"\r\n" + WHOLE, ""),
+}
+
+
+@pytest.mark.parametrize(("sent", "text"), CUT.values(), ids=CUT)
+@pytest.mark.parametrize("stream", ["never", "always"])
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_paid_answer_that_broke_off_is_counted_and_made_again_a_few_times(
+    sent: bytes, text: str, stream: str, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_long = sent.endswith(WHOLE)
+    if is_long:
+        for module in (openai_http, openai_calls):
+            monkeypatch.setattr(module, "MAX_ANSWER_BYTES", len(WHOLE) - 1)
+    (error,) = _ask_raw(sent, stream=stream, api=api, retry={"deadline_s": 20.0})
+    assert isinstance(error, ProviderError)
+    assert len(error.lost) == error.attempts == (1 if is_long else MAX_LOST)
+    for lost in error.lost:
+        assert isinstance(lost, LostAttempt)
+        assert (lost.text, lost.request_id, lost.is_usage_estimated) == (text, "r1", True)
+        assert lost.usage.input_tokens > 0
+        assert lost.usage.output_tokens == -(-len(text) // 4)
+
+
+@pytest.mark.parametrize("stream", ["never", "always"])
+def test_refusal_that_broke_off_is_paid_by_nobody(stream: str) -> None:
+    (error,) = _ask_raw(_http(b"oops", "503 Busy")[:-2], stream=stream)
+    assert isinstance(error, ProviderError)
+    assert not error.lost
 
 
 ODD: dict[str, bytes] = {

@@ -216,3 +216,9 @@ def test_error_of_a_configuration_repeats_no_value_that_may_be_a_secret(
         read_config(composed)
     assert "hunter2" not in str(caught.value)
     assert "models.solver" in str(caught.value)
+
+
+@pytest.mark.parametrize("before", ["", "http://h:80,", "http://a:b://", "x-", "hf-" * 99, "eyJ-"])
+def test_secret_behind_what_looks_like_one_is_hidden(before: str) -> None:
+    for secret in ("https://me:hunter2@h", "hf-aaaa1hunter2", "eyJaaaaaaaa.hunter2aaa"):
+        assert "hunter2" not in redacted(f"{before}{secret}")

@@ -322,6 +322,22 @@ def test_hostile_fields_and_depths_are_bounded() -> None:
     assert len(_message(body_of_stream(_sent(many)))) < 50
 
 
+@pytest.mark.parametrize("name", ["id", "type", "format", "index", "content", "text"])
+@pytest.mark.parametrize("is_apart", [True, False], ids=["two events", "one event"])
+@pytest.mark.parametrize("depth", [9, 300, 450])
+def test_parts_within_any_field_of_a_part_are_bounded(
+    name: str, is_apart: bool, depth: int
+) -> None:
+    deep: Any = "x"
+    for _ in range(depth):
+        deep = [{name: deep}]
+    contents = [deep, deep] if is_apart else [deep * 2]
+    sent = _sent(WHOLE[1], *(_chunk({"content": content}) for content in contents))
+    result = body_of_stream(sent)
+    assert not result.is_whole
+    assert _message(result)["content"] == "Größe "
+
+
 @pytest.mark.parametrize(
     ("start", "content_type", "expected"),
     [

@@ -231,6 +231,25 @@ def test_budget_started_again_whom_nobody_is_left_to_tell_has_the_ledger() -> No
     assert _starts(anew, _report("d", wanted=99), 11) == 6
 
 
+def test_budget_started_again_whom_nobody_is_left_to_tell_adds_to_the_ledger() -> None:
+    anew = Budget(10.0, None, Spend(6.0, 0), grants_from=10.0)
+    anew.exchange(_report("d"), 9)
+    grant = anew.exchange(_report("d", wanted=1, spent=Spend(5.5, 0)), 11)
+    assert anew.spent == Spend(11.5, 0)
+    assert (grant.reserved, bool(grant.refusal)) == ((), True)
+    again = Budget(10.0, None, Spend(8.0, 0), grants_from=30.0)
+    again.exchange(_report("d", spent=Spend(5.5, 0))._replace(gone=grant.gone), 21)
+    assert again.spent == Spend(11.5, 0)
+
+
+def test_budget_started_again_who_is_told_late_counts_nothing_twice() -> None:
+    anew = Budget(10.0, None, Spend(6.0, 0), grants_from=10.0)
+    anew.exchange(_report("d", spent=Spend(1.0, 0)), 11)
+    told = (("before", Spend(2.0, 0)), ("b", Spend(1.0, 0)))
+    anew.exchange(_report("c", spent=Spend(3.5, 0))._replace(gone=told), 12)
+    assert anew.spent == Spend(7.5, 0)
+
+
 def test_budget_started_again_grants_nothing_before_all_have_told_what_is_in_flight() -> None:
     anew = Budget(0.05, None, NOTHING, grants_from=10.0)
     early = anew.exchange(_report("a", wanted=9, in_flight=1), 5)

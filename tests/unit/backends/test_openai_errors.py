@@ -259,3 +259,19 @@ def test_error_shows_no_more_of_the_servers_words_than_a_line_takes() -> None:
     error = _error(400, _said("bad \x1b[31m\n\u2028\udcff" + "x" * 5_000, code="c" * 500))
     assert str(error).isprintable()
     assert len(str(error)) < 400
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (f"<p>Bad</p>&#{'9' * 5_000};", "Bad"),
+        (f"<p>Bad</p> <style>{'a' * 30_000}", "Bad"),
+        (f"<head><head a='x'>{'<script>x' * 2_000}</script></head><p>Bad", "Bad"),
+        ("<pre" * 5_000 + "><pre>Bad</pre>", "Bad"),
+    ],
+    ids=["number", "unclosed", "nested", "cut tags"],
+)
+def test_error_page_of_any_form_says_what_it_shows(page: str, words: str) -> None:
+    found = error_body(f"<html>{page}".encode())
+    assert found.words.startswith(words)
+    assert not found.is_json

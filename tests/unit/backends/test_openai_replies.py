@@ -437,3 +437,38 @@ def test_stream_that_was_cut_keeps_what_came() -> None:
     (lost,) = caught.value.lost
     assert isinstance(lost, LostAttempt)
     assert (lost.text, lost.reasoning, lost.is_usage_estimated) == ("half", "why", True)
+
+
+LOSSES: dict[str, bytes] = {
+    "cut": WHOLE[:-20],
+    "page": b"<html>",
+    "too_deep": b"[" * 100_000,
+    "no_reply": b'{"id": "chatcmpl-1"}',
+    "broke_off": json.dumps(_body(finish_reason="abort")).encode(),
+    "error": json.dumps(_body(around=_inside(502))).encode(),
+    "stream_cut": b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n',
+}
+
+
+@pytest.mark.parametrize("content", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("said", ["req_1", f"req {'k' * 30} 2", "x" * 1_000])
+def test_lost_attempt_has_the_name_of_its_answer_without_the_key(
+    content: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k" * 30)
+    with pytest.raises(ChimeraError) as caught:
+        _reply(content, x_request_id=said)
+    (lost,) = caught.value.lost
+    assert isinstance(lost, LostAttempt)
+    assert lost.request_id == said.replace("k" * 30, "[hidden]")[:200]
+
+
+def test_lost_attempt_without_a_header_has_the_name_in_its_body_without_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k" * 30)
+    with pytest.raises(TransientProviderError) as caught:
+        _reply(json.dumps({"id": f"a {'k' * 30}", "choices": []}).encode())
+    (lost,) = caught.value.lost
+    assert isinstance(lost, LostAttempt)
+    assert lost.request_id == "a [hidden]"

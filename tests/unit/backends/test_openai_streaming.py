@@ -7,10 +7,13 @@ import pytest
 
 from chimera_ray.backends.openai_answer import Answer, StreamResult
 from chimera_ray.backends.openai_streaming import Streaming, Way, demands_stream, fields_of
+from chimera_ray.llm import Message, Request
 from chimera_ray.model_config import OpenAIModel
 
 REPLY = json.dumps({"choices": [{"index": 0, "message": {"content": "a"}}]}).encode()
 WHOLE = Answer(200, {}, REPLY)
+PROMPT = "The pump only works when a stream\nof water, whose stream_options.speed is 3, is true."
+REQUEST = Request((Message("system", "Be brief."), Message("user", PROMPT)), None, 1)
 STREAMED = Answer(200, {}, b"", StreamResult({}, is_whole=True))
 
 
@@ -28,6 +31,16 @@ def _error(message: str, **fields: Any) -> Answer:
     return _refused({"error": {"message": message, **fields}})
 
 
+_SAID = {"choices": [{"message": {"content": 'only "error" streams'}}], "error": None}
+_PAID: list[Any] = [
+    _SAID,
+    {**_SAID, "error": {"message": "only stream"}},
+    {"data": _SAID, "error": None},
+    {"error": None, "output": [{"content": "only stream"}]},
+    {"error": None, "message": "only stream"},
+    [_SAID],
+]
+"""bodies of a 200 that hold a reply, or no error"""
 DEMANDS = [
     _error("This model only support stream mode, please enable the stream parameter."),
     _error("parameter.enable_thinking must be set to false for non-streaming calls"),
@@ -39,6 +52,10 @@ DEMANDS = [
     _refused("only stream=true is supported", 406),
     _refused({"error": {"message": "This model requires streaming"}}, 500),
     _refused({"error": {"message": "only streaming is supported", "code": 400}}, 200),
+    _refused(json.dumps({"choices": [], "error": "only stream mode"}, indent=2), 200),
+    _refused([{"error": {"message": "only streaming is supported"}}], 200),
+    _refused({"data": {"error": {"message": "only streaming is supported"}}}, 200),
+    _refused('data: {"error": {"message": "only streaming is supported"}}\n\n', 200),
 ]
 REFUSALS = [
     _error("Unsupported parameter: 'stream' is not supported with this model.", param="stream"),
@@ -55,21 +72,27 @@ ABOUT_ELSE = [
     _refused({"error": {"message": "only streams of 10 calls a minute"}}, 429),
     _refused(b"".decode(), 500),
     WHOLE,
-    Answer(200, {}, json.dumps({"choices": [{"message": {"content": '"error" stream'}}]}).encode()),
+    *(
+        Answer(200, {}, form(json.dumps(body, indent=indent).encode()))
+        for body in _PAID
+        for indent in (None, 1, "\t")
+        for form in (bytes, lambda whole: whole[:-5], lambda whole: b"\xef\xbb\xbf" + whole)
+    ),
+    Answer(200, {}, b'data: {"error": null, "choices": [\t{"delta": {"content": "only stream"}}]}'),
 ]
 
 
 @pytest.mark.parametrize("answer", DEMANDS, ids=range(len(DEMANDS)))
 def test_demand_for_streams_is_heard_in_whatever_words(answer: Answer) -> None:
-    assert _streaming().other("whole", answer) == "streamed"
-    assert demands_stream(answer)
-    assert _streaming(stream="never").other("whole", answer) is None
+    assert _streaming().other("whole", answer, REQUEST) == "streamed"
+    assert demands_stream(answer, REQUEST)
+    assert _streaming(stream="never").other("whole", answer, REQUEST) is None
 
 
 def _ways(streaming: Streaming, first: Way, answer: Answer) -> list[Way]:
     """The ways that are tried while all are refused in the same words."""
     ways: list[Way] = [first]
-    while (other := streaming.other(ways[-1], answer)) is not None and other not in ways:
+    while (other := streaming.other(ways[-1], answer, REQUEST)) is not None and other not in ways:
         ways.append(other)
     return ways
 
@@ -83,8 +106,28 @@ def test_refusal_of_streams_ends_in_a_whole_call(answer: Answer, stream: str) ->
 @pytest.mark.parametrize("answer", ABOUT_ELSE, ids=range(len(ABOUT_ELSE)))
 @pytest.mark.parametrize("way", ["whole", "streamed without usage"])
 def test_refusal_for_another_reason_stands(answer: Answer, way: Way) -> None:
-    assert _streaming().other(way, answer) is None
-    assert not demands_stream(answer)
+    assert _streaming().other(way, answer, REQUEST) is None
+    assert not demands_stream(answer, REQUEST)
+
+
+@pytest.mark.parametrize("status", [200, 400, 406, 422, 500])
+@pytest.mark.parametrize("quoted", [PROMPT, PROMPT.upper(), PROMPT[4:60], repr(PROMPT)])
+def test_refusal_that_quotes_the_prompt_tells_nothing_of_streams(status: int, quoted: str) -> None:
+    answer = _refused({"error": {"message": f"cannot answer: {quoted}", "code": 0}}, status)
+    assert not demands_stream(answer, REQUEST)
+    assert _streaming().other("whole", answer, REQUEST) is None
+    assert _streaming().other("streamed without usage", answer, REQUEST) is None
+    taught = _streaming(stream="always")
+    assert taught.settle("streamed", "streamed", STREAMED)
+    assert taught.other("streamed", answer, REQUEST) is None
+    asked = Request((Message("user", "What is 1 + 1?"),), None, 1)
+    assert _streaming().other("whole", answer, asked) == "streamed"
+
+
+@pytest.mark.parametrize("param", ["stream", "body.stream"])
+def test_refusal_that_names_the_field_is_heard_whatever_it_quotes(param: str) -> None:
+    answer = _error(f"no: {PROMPT}", param=param)
+    assert _streaming().other("whole", answer, REQUEST) == "streamed"
 
 
 @pytest.mark.parametrize(
@@ -98,13 +141,13 @@ def test_refusal_for_another_reason_stands(answer: Answer, way: Way) -> None:
     ids=range(4),
 )
 def test_refusal_of_the_options_leaves_them_out(answer: Answer) -> None:
-    assert _streaming().other("streamed", answer) == "streamed without usage"
+    assert _streaming().other("streamed", answer, REQUEST) == "streamed without usage"
 
 
 def test_vague_refusal_is_not_the_options_fault_once_they_were_taken() -> None:
     streaming = _streaming(stream="always")
     assert streaming.settle("streamed", "streamed", STREAMED)
-    assert streaming.other("streamed", _error("Bad request")) is None
+    assert streaming.other("streamed", _error("Bad request"), REQUEST) is None
 
 
 def test_way_that_was_taken_is_kept_and_streams_that_were_refused_are_not_tried_again() -> None:
