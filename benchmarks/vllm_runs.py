@@ -249,6 +249,11 @@ def read_ledger(folder: Path, stopped_at: float) -> Read:
     """An output directory and the time of the kill → what the ledger says."""
     import pyarrow.parquet as pq
 
+    from chimera_ray.ledger.journal import recover
+    from chimera_ray.ledger.store import Store
+
+    for stage in folder.glob("ledger/sample_trajectory/*"):  # what an actor that died has left
+        recover(Store(str(folder)), str(stage.relative_to(folder)))
     parts = sorted(folder.glob("ledger/sample_trajectory/*/part-*.parquet"))
     rows = [row for path in parts for row in pq.read_table(path).to_pylist()]
     ended = {row["input_id"]: row for row in rows if row["outcome"] != "open"}

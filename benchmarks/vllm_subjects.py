@@ -147,8 +147,10 @@ def runner(folder: Path) -> Seen:
 def _seen_in(store: Any, folder: str, ids: list[str], ended_at: float) -> Seen:  # noqa: ANN401 - imported late
     import pyarrow.parquet as pq
 
+    from chimera_ray.ledger.journal import recover
     from chimera_ray.ledger.parts import is_part
 
+    recover(store, folder)  # of actors that were ended; when they wrote a row is known no more
     found: dict[str, tuple[int, float]] = {}
     up_at = ended_at
     for part in filter(is_part, store.names(folder)):

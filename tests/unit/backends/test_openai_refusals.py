@@ -141,7 +141,7 @@ def test_bad_key_in_any_shape_stops_the_run_and_names_the_variable(status: int, 
 UNEXPLAINED: dict[str, tuple[int, Any]] = {
     "html": (403, b"<html><title>403 Forbidden</title></html>"),
     "nothing": (403, b""),
-    "text": (403, b"RBAC: access denied"),
+    "text": (403, b"Forbidden"),
     "json": (403, {"error": {"message": "Forbidden"}}),
     "firewall": (405, b"<html><title>405</title>Your request has been blocked.</html>"),
     "quoted": (403, {"error": {"message": f"Invalid API key? {PROMPT}"}}),
