@@ -111,7 +111,7 @@ class StageWorker:
             for task in own:
                 task.cancel()
         if self._halt.reason is not None:
-            await self._writer.flush()  # replies of rows that did not end
+            await self._writer.close()  # replies of rows that did not end; others may go on
 
     async def close(self) -> None:
         """Waits for what is being written, and gives back the models' connections."""
