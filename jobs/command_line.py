@@ -46,7 +46,9 @@ def compose(arguments: Sequence[str]) -> list[DictConfig]:
         raise
     except COMPOSING:
         raise
-    except Exception as exc:  # nothing of ours runs in there: what was given made Hydra fail
+    # Hydra passes on whatever its parsers, PyYAML and the file system raise, UnicodeDecodeError and
+    # RecursionError among them. Nothing of ours runs in there, so it is the input that is wrong.
+    except Exception as exc:
         said = f"{exc}{_HINTS.get(type(exc), '')}"
         raise ConfigError(f"the configuration cannot be composed: {said}") from exc
     return composed

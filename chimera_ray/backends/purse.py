@@ -156,7 +156,10 @@ class Purse:
             try:
                 again_s = await self._tell()
                 trouble_s, failing_since = RETRY_S, None
-            except Exception as exc:  # noqa: BLE001 - it may be back soon; else LOST_S below
+            # Whatever carries the report raises errors of its own, Ray's among them: each is told,
+            # and tried again, until LOST_S ends the run. One that escaped would stop this task,
+            # and all that wait for the budget would wait for ever.
+            except Exception as exc:  # noqa: BLE001
                 log.info("the budget did not answer: %s", exc)
                 failing_since = loop.time() if failing_since is None else failing_since
                 silent_s = loop.time() - failing_since

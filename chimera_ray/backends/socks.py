@@ -33,7 +33,8 @@ def connector_class(proxy: str) -> tuple[type[aiohttp.TCPConnector], dict[str, A
             "installed: pip install '.[socks]'"
         ) from None
 
-    class Connector(ProxyConnector):  # type: ignore[misc]  # the package need not be there
+    # mypy takes the package for Any, as it is not installed everywhere, and refuses such a parent.
+    class Connector(ProxyConnector):  # type: ignore[misc]
         """Raises what other connectors raise: the package's errors are no OSErrors."""
 
         async def connect(self, *args: object, **kwargs: object) -> object:

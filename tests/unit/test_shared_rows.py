@@ -25,7 +25,7 @@ from chimera_ray.llm import Reply, Request, Usage
 from chimera_ray.model_config import ModelConfig, OpenAIModel
 from chimera_ray.runners import shared_rows
 from chimera_ray.runners.reins import Reins
-from chimera_ray.runners.shared_rows import AskLedger, Item, SharedRows
+from chimera_ray.runners.shared_rows import Item, SharedRows
 from chimera_ray.runners.worker import StageWorker
 from chimera_ray.schemas import Call, Record, row_id
 
@@ -127,7 +127,9 @@ def test_calls_that_another_run_has_paid_for_meanwhile_are_not_made_again(
     paid = (call_of("paid for"),)
 
     async def claim() -> Sequence[Call] | None:
-        found: AskLedger = lambda items: ({}, {name: paid for name, _ in items})  # noqa: E731
+        def found(items: Sequence[Item]) -> tuple[dict[str, Record], dict[str, Sequence[Call]]]:
+            return {}, {name: paid for name, _ in items}
+
         shared = SharedRows(open_claims("run"), lambda _: WORKS[0], found, tuple, Halt())
         return await shared.claimed(("row", "{}"), ())
 
